@@ -1,0 +1,86 @@
+"""The deep-learning canon on PyTorch: one loop, one command line, one report.
+
+Nothing heavy is imported until it is used: ``lamina.nn``, ``lamina.fit`` and the rest arrive on first touch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.errors import (
+        CheckNotMet,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        Interrupted,
+        LaminaError,
+        MachineError,
+        MissingExtra,
+    )
+    from lamina.estimators import NeuralClassifier, NeuralRegressor
+    from lamina.runs.settings import Settings
+    from lamina.workflows.evaluate import evaluate
+    from lamina.workflows.fit import fit
+    from lamina.workflows.load import load
+    from lamina.workflows.predict import predict
+
+__version__ = "0.1.0"
+
+_ERRORS = ("CheckNotMet", "CheckpointError", "ConfigError", "DataError", "DivergedError", "Interrupted")
+_LAZY = {
+    **dict.fromkeys((*_ERRORS, "LaminaError", "MachineError", "MissingExtra"), "lamina.errors"),
+    "NeuralClassifier": "lamina.estimators",
+    "NeuralRegressor": "lamina.estimators",
+    "Settings": "lamina.runs.settings",
+    "evaluate": "lamina.workflows.evaluate",
+    "fit": "lamina.workflows.fit",
+    "load": "lamina.workflows.load",
+    "predict": "lamina.workflows.predict",
+}
+_ROOMS = frozenset({"data", "likelihoods", "methodology", "metrics", "nn", "penalties", "training", "vision"})
+
+__all__ = [
+    "CheckNotMet",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "Interrupted",
+    "LaminaError",
+    "MachineError",
+    "MissingExtra",
+    "NeuralClassifier",
+    "NeuralRegressor",
+    "Settings",
+    "__version__",
+    "evaluate",
+    "fit",
+    "load",
+    "predict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for.
+
+    Returns:
+        The function, class or room.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"lamina.{name}")
+    else:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS})

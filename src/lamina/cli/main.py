@@ -1,0 +1,102 @@
+"""The entrance: calls the command, catches what it raises once, and turns it into two lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from lamina import __version__
+from lamina.cli import _errors
+from lamina.cli._group import WELCOME, LazyGroup
+from lamina.cli._state import State
+from lamina.errors import LaminaError
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["--help", "-h"]})
+@click.version_option(__version__, message="lamina %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """The deep-learning canon on PyTorch: fit, inspect, predict; every method verified."""
+    if context.invoked_subcommand is None:
+        click.echo(WELCOME)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; what the script ``lamina`` calls.
+
+    Args:
+        arguments: The words after ``lamina``; those of the process by default.
+
+    Returns:
+        The exit code of RELIABILITY's table: 0 done, 1 a bug, 2 wrong use, 3 data, 4 checkpoint, 5 machine,
+        6 diverged, 7 a check not met, 130 and 143 stopped by a signal.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name outside the locale's letters must not end the run
+    state = State(debug="--debug" in words)
+    code = _call(words, state)
+    return _leave(code, state, alone=arguments is None)
+
+
+def _call(words: list[str], state: State) -> int:
+    try:
+        result: Any = commands.main(args=words, prog_name="lamina", standalone_mode=False, obj=state)
+        sys.stdout.flush()
+    except LaminaError as error:
+        _debug(error, state)
+        _errors.tell(error)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        _errors.tell(_errors.from_click(error))
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _errors.say("lamina: stopped")
+        return 130
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return 0
+    except Exception as error:  # noqa: BLE001
+        _debug(error, state)
+        if _errors.out_of_memory(error):
+            _errors.tell(_errors.MEMORY)
+            return _errors.MEMORY.exit_code
+        _errors.tell_bug(error, state.run, debug=state.debug)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _debug(error: BaseException, state: State) -> None:
+    if state.debug:
+        traceback.print_exception(error)
+        if isinstance(error, LaminaError):
+            _errors.keep_traceback(error, state.run)
+
+
+def _leave(code: int, state: State, *, alone: bool) -> int:
+    """Flush what was printed; leave without the interpreter's own end while a library is still being imported."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _silence(stream)
+    if alone and state.importing is not None and state.importing.is_alive():
+        os._exit(code)
+    return code
+
+
+def _silence(stream: Any) -> None:
+    """Let the interpreter's last flush of a closed pipe go nowhere instead of complaining."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return

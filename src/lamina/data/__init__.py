@@ -1,0 +1,1 @@
+"""Data: sources and readers, preparation fitted on the training part, mini-batches."""

@@ -1,0 +1,1 @@
+"""Tables: reading, what each column is, preparation fitted on the training rows, targets, splits."""

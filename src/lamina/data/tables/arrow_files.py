@@ -1,0 +1,272 @@
+"""Read the formats that carry their own types: Parquet, Arrow (Feather) and JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lamina.data.tables.narrow import Narrowing
+from lamina.data.tables.rows import whole_rows
+from lamina.data.tables.settle import settle_numbers, settle_texts
+from lamina.data.tables.source import Source
+from lamina.data.tables.table import Table
+from lamina.errors import DataError, shown
+
+
+def read_parquet(source: Source, *, text_columns: Collection[str], clip_inf: bool) -> Table:
+    """Read a Parquet file column by column.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: If the file is damaged or holds columns that are no table cells.
+    """
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {}
+    try:
+        with parquet.ParquetFile(source.open_binary()) as file:
+            names = list(file.schema_arrow.names)
+            _refuse_twins(names, source.name)
+            large = file.metadata.num_rows * len(names) * 8 > Narrowing().large
+            for name in names:
+                columns[name] = _shrunk(file.read(columns=[name], use_pandas_metadata=False).column(name), large=large)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise _damaged("Parquet", source, error) from None
+    source.check_unchanged()
+    return from_arrow(source.name, columns, text_columns=text_columns, clip_inf=clip_inf)
+
+
+def read_arrow(source: Source, *, text_columns: Collection[str], clip_inf: bool) -> Table:
+    """Read an Arrow file (Feather version 2).
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: If the file is damaged or holds columns that are no table cells.
+    """
+    from pyarrow import ipc
+
+    try:
+        stream = source.open_binary()
+        with ipc.open_file(stream if not isinstance(stream, str) else pa.OSFile(stream)) as file:
+            table = file.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise _damaged("Arrow", source, error) from None
+    _refuse_twins(table.column_names, source.name)
+    source.check_unchanged()
+    large = table.num_rows * table.num_columns * 8 > Narrowing().large
+    columns = {name: _shrunk(table.column(name), large=large) for name in table.column_names}
+    return from_arrow(source.name, columns, text_columns=text_columns, clip_inf=clip_inf)
+
+
+def read_json_lines(source: Source, *, text_columns: Collection[str], clip_inf: bool) -> Table:
+    """Read one JSON object a line; a key that a line lacks is missing there.
+
+    Returns:
+        The table; booleans stay booleans, a key with numbers and texts becomes text.
+
+    Raises:
+        DataError: For a line that is not a flat JSON object.
+    """
+    cells: dict[str, list[Any]] = {}
+    lines: list[int] = []
+    for block in whole_rows(source.blocks(), name=source.name, delimiter="\x00", line=1):
+        for number, text in enumerate(block.data.decode().split("\n"), start=block.line):
+            if not text.strip():
+                continue
+            where = f"{shown(source.name)} line {number}"
+            for name, value in _parse_line(text, where).items():
+                if name not in cells:
+                    cells[name] = [None] * len(lines)
+                if isinstance(value, (dict, list)):
+                    raise DataError(
+                        f"a nested value: {shown(json.dumps(value))}",
+                        where=f'{where}, column "{shown(name)}"',
+                        mend="flatten it into columns of its own, or leave the key out",
+                    )
+                cells[name].append(value)
+            lines.append(number)
+            for column in cells.values():
+                if len(column) < len(lines):
+                    column.append(None)
+    if not lines or not cells:
+        raise DataError("no rows", where=shown(source.name), mend="give one JSON object a line")
+    source.check_unchanged()
+    columns = {name: column_of(values)[0] for name, values in cells.items()}
+    table = from_arrow(
+        source.name, columns, text_columns=text_columns, clip_inf=clip_inf, lines=np.array(lines), unit="line"
+    )
+    return table
+
+
+def from_arrow(
+    name: str,
+    columns: dict[str, Any],
+    *,
+    text_columns: Collection[str] = (),
+    clip_inf: bool = False,
+    lines: np.ndarray | None = None,
+    unit: str = "row",
+    mixed: dict[str, str] | None = None,
+) -> Table:
+    """Return a table of Arrow columns of any type that stands for numbers, text, truth values or times.
+
+    Returns:
+        The table, with the same columns as its CSV would give.
+
+    Raises:
+        DataError: If it has no rows or a column of lists, structures or bytes.
+    """
+    if not columns:
+        raise DataError("no columns", where=shown(name), mend="check how it was written")
+    if next(len(column) for column in columns.values()) == 0:
+        raise DataError("no data rows", where=shown(name), mend="check how it was written")
+    plain = {key: plain_column(column, key, name) for key, column in columns.items()}
+    notes: list[str] = []
+    table = Table(name, plain, lines=lines, unit=unit, mixed=mixed or {})
+    table = settle_texts(table, text_columns=text_columns, decimal=None, comma_delimited=True, notes=notes)
+    table = settle_numbers(table, clip_inf=clip_inf, notes=notes)
+    return Table(name, table.columns, tuple(notes), lines, table.first_line, unit, table.mixed)
+
+
+def plain_column(column: Any, name: str, file: str) -> Any:
+    """Return a column in one of the types of a table: string, int64, float64 (or narrower), bool, timestamp.
+
+    Returns:
+        The column.
+
+    Raises:
+        DataError: If its type has no such form.
+    """
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column = column.cast(kind.storage_type) if isinstance(column, pa.ChunkedArray) else column.storage
+        kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column = column.cast(pa.string())
+        kind = pa.string()
+    if pa.types.is_string(kind):
+        return column.fill_null("")
+    if pa.types.is_boolean(kind) or kind in {pa.int64(), pa.float64(), pa.float32(), pa.int32()}:
+        return column
+    if pa.types.is_uint64(kind) and (pc.max(column).as_py() or 0) >= 10**15:
+        return pc.cast(column, pa.string()).fill_null("")
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(
+            pa.timestamp("us"), safe=False
+        )
+    if pa.types.is_duration(kind):
+        return pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
+    if pa.types.is_time(kind):
+        return column.cast(pa.time64("us"), safe=False).cast(pa.int64())
+    raise DataError(
+        f"a column of type {shown(kind)}",
+        where=f'{shown(file)} column "{shown(name)}"',
+        mend="turn it into columns of numbers, text, truth values or dates, or leave it out",
+    )
+
+
+def column_of(values: list[Any]) -> tuple[Any, str | None]:
+    """Return a column of Python objects as its CSV would give it.
+
+    Returns:
+        The column, and a label that occurs both as a number and as text (or None).
+    """
+    present = [value for value in values if value is not None and value == value]
+    kinds = {type(value) for value in present}
+    if kinds and kinds <= {bool, np.bool_}:
+        return pa.array([None if v is None or v != v else bool(v) for v in values], pa.bool_()), None
+    try:
+        if kinds <= {int, np.int64} and all(-(10**15) < v < 10**15 for v in present):
+            return pa.array([None if v is None or v != v else int(v) for v in values], pa.int64()), None
+        if kinds <= {int, float, np.int64, np.float64} and all(abs(v) < 10**15 for v in present if type(v) is int):
+            return pa.array([None if v is None or v != v else float(v) for v in values], pa.float64()), None
+    except (pa.ArrowException, OverflowError):
+        pass
+    if len(kinds) == 1:
+        try:
+            array = pa.array([None if v is None or v != v else v for v in values])
+            if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type) or pa.types.is_decimal(array.type):
+                return array, None
+        except (pa.ArrowException, TypeError, OverflowError, ValueError):
+            pass
+    texts = {value for value in present if isinstance(value, str)}
+    twin = next((str(v) for v in present if not isinstance(v, str) and str(v) in texts), None)
+    return pa.array(["" if v is None or v != v else _text(v) for v in values], pa.string()), twin
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value)
+
+
+def _parse_line(text: str, where: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twin = next(key for key in keys if keys.count(key) > 1)
+            raise DataError(f'the key "{shown(twin)}" occurs twice', where=where, mend="rename one of them")
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise DataError("values nested too deep", where=where, mend="flatten them") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"not JSON at character {error.pos + 1}: {shown(error.msg)}",
+            where=where,
+            mend="write one JSON object a line, without commas between the lines",
+        ) from None
+    if isinstance(value, dict):
+        return value
+    what = "a JSON list" if isinstance(value, list) else "a JSON value without a name"
+    raise DataError(f"{what}, where an object is expected", where=where, mend="write one JSON object a line")
+
+
+def _shrunk(column: Any, *, large: bool) -> Any:
+    from lamina.data.tables.narrow import narrowed
+
+    return narrowed(column) if large else column
+
+
+def _refuse_twins(names: list[str], file: str) -> None:
+    seen: dict[str, int] = {}
+    for position, name in enumerate(names, start=1):
+        if name in seen:
+            raise DataError(
+                f'two columns are called "{shown(name)}": columns {seen[name]} and {position}',
+                where=shown(file),
+                mend="rename one of them",
+            )
+        seen[name] = position
+
+
+def _damaged(what: str, source: Source, error: Exception) -> DataError:
+    return DataError(
+        f"the {what} file is damaged or cut short ({shown(str(error).splitlines()[0] if str(error) else error)})",
+        where=shown(source.name),
+        mend="download or write it again; nothing of it was used",
+    )

@@ -1,0 +1,150 @@
+"""Gaussian likelihood: linear outputs with squared error, or with a learnt spread."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Generator, Tensor
+
+from lamina.errors import ConfigError
+from lamina.likelihoods._checks import (
+    check_column_count,
+    check_count,
+    check_level,
+    check_outputs,
+    drop_lone_column,
+    target_columns,
+)
+
+_BOUND = 10.0  # the learnt log-scale stays within ±10: standard deviations from 4.5e-5 to 2.2e4
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """T real targets, independent given the outputs, each normal with a mean µ and a standard deviation s.
+
+        log p(y | µ, s) = Σ_t  -½ ((y_t - µ_t) / s_t)² - log s_t - ½ log 2π   (nats)
+
+    With a fixed ``scale`` the outputs are the T means, and the loss is ½ Σ (y - µ)² / s² up to a constant: squared
+    error for scale = 1. With ``scale=None`` the spread is learnt too: the outputs are T means, then T raw log-scales r,
+
+        log s = r / √(1 + (r / 10)²)
+        d(-log p)/dµ = (µ - y) / s²,   d(-log p)/dr = (1 - ((y - µ)/s)²) (1 + (r/10)²)^(-3/2)
+
+    which is r itself near zero (to third order) and stays within ±10, so that s lies between 4.5e-5 and 2.2e4: fit to
+    standardised targets. A collapsing spread is floored there, value and gradient stay finite for outputs up to ±1e4 in
+    float32, and the slope never becomes exactly zero, so that training can come back.
+
+    Differs from ``torch.nn.GaussianNLLLoss``: outputs the log of a standard deviation (there a variance, clamped, which
+    stops its gradient) and keeps the constant ½ log 2π.
+
+    Args:
+        n_targets: T, at least 1.
+        scale: The fixed standard deviation s > 0 of every target, or None to learn it for each example.
+
+    Raises:
+        ConfigError: If an argument is outside its range.
+
+    Reference: Nix & Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    """
+
+    n_targets: int = 1
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        check_count("Gaussian", "n_targets", self.n_targets)
+        if self.scale is not None and not (self.scale > 0 and math.isfinite(self.scale)):
+            raise ConfigError(
+                f"scale must be a positive finite number or None, got {self.scale!r}", where="Gaussian", mend="use 1.0"
+            )
+
+    @property
+    def n_outputs(self) -> int:
+        """T means, and T raw log-scales if the spread is learnt."""
+        return self.n_targets if self.scale is not None else 2 * self.n_targets
+
+    def log_prob(self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]) -> Float[Tensor, " N"]:
+        """Return log p(y | µ, s) in nats, summed over the targets of an example.
+
+        Returns:
+            One number an example.
+        """
+        mean, log_s = self._split(outputs)
+        z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * torch.exp(-log_s)
+        return (-0.5 * z.square() - log_s - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def nll_gradient(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return (µ - y)/s², beside it (1 - ((y - µ)/s)²) (1 + (r/10)²)^(-3/2) if the spread is learnt.
+
+        Returns:
+            The gradient of -log_prob of each example.
+        """
+        mean, log_s = self._split(outputs)
+        inverse = torch.exp(-log_s)
+        z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * inverse
+        if self.scale is not None:
+            return -z * inverse
+        slope = (1.0 + (outputs[:, self.n_targets :] / _BOUND).square()) ** -1.5
+        return torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1)
+
+    def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
+        """Return µ, (N,) or (N, T).
+
+        Returns:
+            Means, in the target's unit.
+        """
+        return drop_lone_column(self._split(outputs)[0])
+
+    def predict(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
+        """Return µ, which is also the median and the mode.
+
+        Returns:
+            Decisions, in the target's unit.
+        """
+        return self.mean(outputs)
+
+    def spread(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
+        """Return s, the standard deviation, (N,) or (N, T).
+
+        Returns:
+            Standard deviations, in the target's unit.
+        """
+        return drop_lone_column(self._split(outputs)[1].exp())
+
+    def interval(
+        self, outputs: Float[Tensor, "N outputs"], level: float = 0.9
+    ) -> tuple[Float[Tensor, "N ..."], Float[Tensor, "N ..."]]:
+        """Return the central interval that holds the target with probability ``level``: µ ± s Φ⁻¹((1 + level)/2).
+
+        Returns:
+            The lower and the upper ends, (N,) or (N, T) each.
+        """
+        check_level("Gaussian", level)
+        mean, log_s = self._split(outputs)
+        half = log_s.exp() * torch.special.ndtri(torch.tensor((1.0 + level) / 2.0, dtype=torch.float64)).item()
+        return drop_lone_column(mean - half), drop_lone_column(mean + half)
+
+    def sample(self, outputs: Float[Tensor, "N outputs"], generator: Generator | None = None) -> Float[Tensor, "N ..."]:
+        """Draw the targets, (N,) or (N, T).
+
+        Returns:
+            One draw an example, in the target's unit.
+        """
+        mean, log_s = self._split(outputs)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        return drop_lone_column(mean + log_s.exp() * noise)
+
+    def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
+        """Refuse targets that are not finite, by row."""
+        check_column_count("Gaussian", target, self.n_targets)
+
+    def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return µ and log s, (N, T) each."""
+        check_outputs("Gaussian", outputs, self.n_outputs)
+        if self.scale is not None:
+            return outputs, torch.full_like(outputs, math.log(self.scale))
+        raw = outputs[:, self.n_targets :]
+        return outputs[:, : self.n_targets], raw * torch.rsqrt(1.0 + (raw / _BOUND).square())

@@ -1,0 +1,1 @@
+"""How to go about it: baselines, training runs, diagnosis."""

@@ -1,0 +1,124 @@
+"""A learning problem: inputs and targets as tensors, divided into parts, with what prepared them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamina.data.batch import Batch
+from lamina.data.images import ImagePreparation, ImageSet
+from lamina.data.stream import as_tensor, gather
+from lamina.data.tables.prepare import TablePreparation
+from lamina.data.tables.split import Split
+from lamina.data.tables.targets import ClassTarget, CountTarget, Target
+from lamina.errors import ConfigError
+from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, Poisson
+from lamina.runs.models import Spec
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learnt.
+
+    Attributes:
+        name: Of the source, as shown.
+        inputs: ``(N, ...)`` all examples, on the CPU: a float matrix, or uint8 pictures.
+        encoded: ``(N,)`` of one target, ``(N, T)`` of several.
+        targets: What they are.
+        split: Which examples train, stop the training, and test.
+        preparation: Made the inputs, fitted on the training part.
+        weights: ``(N,)`` averaging 1 over the training part, or None.
+    """
+
+    name: str
+    inputs: Tensor
+    encoded: Tensor
+    targets: tuple[Target, ...]
+    split: Split
+    preparation: TablePreparation | ImagePreparation
+    weights: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec:
+        """What the inputs look like to a model."""
+        return self.preparation.spec
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the inputs are pictures."""
+        return isinstance(self.preparation, ImagePreparation)
+
+    def part(self, rows: np.ndarray) -> Batch:
+        """Return the examples at ``rows`` as tensors of their own."""
+        return gather(Batch(self.inputs, self.encoded, self.weights), torch.from_numpy(np.asarray(rows, np.int64)))
+
+
+def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0) -> Likelihood:
+    """Choose the likelihood by the kind of target: output unit and cost function belong together.
+
+    Categories are categorical, two of them Bernoulli, numbers Gaussian with learnt variance, counts Poisson; several
+    targets are independent heads on one network.
+
+    Args:
+        targets: One or more.
+        smoothing: Label smoothing ε of categorical targets.
+
+    Returns:
+        The likelihood.
+
+    Reference: Goodfellow et al., Deep Learning, 2016, section 6.2.2.
+    """
+    heads: list[Likelihood] = []
+    for target in targets:
+        if isinstance(target, ClassTarget):
+            two = len(target.classes) == 2 and smoothing == 0.0
+            heads.append(Bernoulli() if two else Categorical(len(target.classes), smoothing))
+        else:
+            heads.append(Poisson() if isinstance(target, CountTarget) else Gaussian())
+    return heads[0] if len(heads) == 1 else Heads(tuple(heads), tuple(t.name for t in targets))
+
+
+def encode_targets(targets: tuple[Target, ...], columns: list[Any]) -> Tensor:
+    """Encode target columns as the likelihood of ``likelihood_for`` takes them.
+
+    Args:
+        targets: What they are.
+        columns: Their values, as ``target.encode`` takes them.
+
+    Returns:
+        ``(N,)`` codes or numbers of one target, ``(N, T)`` float32 of several.
+    """
+    encoded = [target.encode(column) for target, column in zip(targets, columns, strict=True)]
+    if len(encoded) == 1:
+        only = targets[0]
+        if isinstance(only, ClassTarget):
+            return torch.from_numpy(np.asarray(encoded[0], np.int64))
+        return torch.from_numpy(np.asarray(encoded[0], np.float32))
+    return torch.from_numpy(np.stack([np.asarray(e, np.float32) for e in encoded], axis=1))
+
+
+def problem_of_images(images: ImageSet, split: Split, *, name: str = "class") -> Problem:
+    """Make the problem of telling the class of pictures.
+
+    Args:
+        images: With labels.
+        split: Rows of each part.
+        name: What the target is called.
+
+    Returns:
+        The problem; its inputs share the memory of the pictures.
+
+    Raises:
+        ConfigError: If the pictures carry no class labels.
+    """
+    if images.labels is None or not images.classes:
+        raise ConfigError("the pictures have no classes to learn", where=images.name, mend="put them into one folder a class")
+    preparation = ImagePreparation.fit(images, split.train)
+    target = ClassTarget(name, tuple(images.classes))
+    labels = torch.from_numpy(np.asarray(images.labels, np.int64))
+    return Problem(images.name, as_tensor(images.pixels), labels, (target,), split, preparation)

@@ -1,0 +1,195 @@
+"""Multilayer perceptron."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import Generator, nn
+
+from lamina.errors import ConfigError, nearest
+from lamina.nn._checks import at_least, fraction
+from lamina.nn.column_embedding import ColumnEmbedding, TableShape
+from lamina.nn.linear import Start, linear
+from lamina.nn.residual import Residual
+
+# Unit -> (its module, the starting weights that keep its signal's variance).
+ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Start]] = {
+    "elu": (nn.ELU, "he"),
+    "gelu": (nn.GELU, "he"),
+    "identity": (nn.Identity, "glorot"),
+    "leaky_relu": (nn.LeakyReLU, "he"),
+    "relu": (nn.ReLU, "he"),
+    "sigmoid": (nn.Sigmoid, "glorot"),
+    "silu": (nn.SiLU, "he"),
+    "tanh": (nn.Tanh, "glorot"),
+}
+
+
+def _activation(name: str) -> tuple[Callable[[], nn.Module], Start]:
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f'unknown activation "{name}"{nearest(name, list(ACTIVATIONS))}',
+            where="MLP",
+            mend=f"choose one of {', '.join(ACTIVATIONS)}",
+        )
+    return ACTIVATIONS[name]
+
+
+class _Chain(nn.Sequential):
+    """A named chain whose slices are plain ``nn.Sequential``s: a slice cannot be built from a network's sizes."""
+
+    def __getitem__(self, index: slice | int) -> nn.Module:
+        """Return one module, or a slice as an ``nn.Sequential`` under the same names.
+
+        Returns:
+            A module that shares this one's weights.
+        """
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return list(self.children())[index]
+
+
+class MLP(_Chain):
+    """A chain of affine layers with a unit's function between them, over a vector or a row of a table.
+
+        h⁰ = x,   hᵏ = mᵏ ⊙ g(Wᵏ hᵏ⁻¹ + bᵏ)  for k = 1 … L,   output = W hᴸ + b
+
+    m is the dropout mask, divided by the probability of keeping so that evaluation needs no factor. The chain is flat:
+    ``columns`` (a ``ColumnEmbedding``, only where the table has categories), ``dropout0`` (only with input dropout),
+    then ``linear1``, ``norm1`` (only with batch norm), ``relu1`` (named for the unit), ``dropout1`` (only where p > 0),
+    …, ``output``; all but the first are PyTorch's own. Weights are a pure function of the generator: He's rule before
+    ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases are zero.
+
+    Input (N, in_features), or (N, n_numeric + number of categories); output (N, n_outputs), unbounded numbers for a
+    likelihood to read.
+
+    Args:
+        inputs: The number of input features, or a table's ``n_numeric`` and ``cardinalities``.
+        n_outputs: Outputs that the likelihood reads (its ``n_outputs``).
+        hidden: Units of each hidden layer; empty gives an affine map.
+        activation: g: one of ``ACTIVATIONS``.
+        dropout: Probability of dropping a hidden unit, in [0, 1).
+        input_dropout: Probability of dropping an input (after the embedding), in [0, 1).
+        batch_norm: Normalise each affine layer's output over the mini-batch, before g.
+        embedding_widths: Width of each categorical column's vector; None takes the customary rule.
+        generator: Source of the weights; None is PyTorch's default generator.
+
+    Raises:
+        ConfigError: If a size is below 1, a probability is outside [0, 1), or the activation is unknown.
+
+    Reference: Goodfellow, Bengio & Courville, "Deep Learning", 2016, chapter 6.
+    """
+
+    def __init__(
+        self,
+        inputs: int | TableShape,
+        n_outputs: int,
+        hidden: Sequence[int] = (256, 128),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        *,
+        input_dropout: float = 0.0,
+        batch_norm: bool = False,
+        embedding_widths: Sequence[int] | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        unit, start = _activation(activation)
+        at_least(1, owner="MLP", n_outputs=n_outputs)
+        fraction(owner="MLP", dropout=dropout, input_dropout=input_dropout)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        width = _input_layers(layers, "MLP", inputs, embedding_widths, generator)
+        if input_dropout:
+            layers["dropout0"] = nn.Dropout(input_dropout)
+        for k, units in enumerate(hidden, start=1):
+            at_least(1, owner="MLP", hidden=units)
+            layers[f"linear{k}"] = linear(width, units, start, generator)
+            if batch_norm:
+                layers[f"norm{k}"] = nn.BatchNorm1d(units)
+            layers[f"{activation}{k}"] = unit()
+            if dropout:
+                layers[f"dropout{k}"] = nn.Dropout(dropout)
+            width = units
+        layers["output"] = linear(width, n_outputs, "glorot", generator)
+        super().__init__(layers)
+
+
+class ResidualMLP(_Chain):
+    """A multilayer perceptron of residual blocks, for tables where depth helps.
+
+        h⁰ = W⁰ x + b⁰,   hᵏ = hᵏ⁻¹ + V ᵏ m ⊙ g(Wᵏ norm(hᵏ⁻¹) + bᵏ)  for k = 1 … L,   output = W g(norm(hᴸ)) + b
+
+    norm is batch normalisation and V starts at zero, so that every block starts as the identity.
+
+    Differs from the reference: one dropout a block, V starts at zero.
+
+    Args:
+        inputs: The number of input features, or a table's ``n_numeric`` and ``cardinalities``.
+        n_outputs: Outputs that the likelihood reads.
+        width: Size of h.
+        blocks: L, at least 1.
+        expansion: Units inside a block, as a multiple of ``width``, at least 1.
+        activation: g: one of ``ACTIVATIONS``.
+        dropout: Probability of dropping a unit inside a block, in [0, 1).
+        embedding_widths: Width of each categorical column's vector; None takes the customary rule.
+        generator: Source of the weights; None is PyTorch's default generator.
+
+    Raises:
+        ConfigError: If a size is below 1, the probability is outside [0, 1), or the activation is unknown.
+
+    Reference: Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021, section 3.2.
+    """
+
+    def __init__(
+        self,
+        inputs: int | TableShape,
+        n_outputs: int,
+        width: int = 128,
+        blocks: int = 3,
+        *,
+        expansion: int = 2,
+        activation: str = "relu",
+        dropout: float = 0.1,
+        embedding_widths: Sequence[int] | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        unit, start = _activation(activation)
+        at_least(1, owner="ResidualMLP", n_outputs=n_outputs, width=width, blocks=blocks, expansion=expansion)
+        fraction(owner="ResidualMLP", dropout=dropout)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        size = _input_layers(layers, "ResidualMLP", inputs, embedding_widths, generator)
+        layers["linear0"] = linear(size, width, "glorot", generator)
+        for k in range(1, blocks + 1):
+            branch = OrderedDict[str, nn.Module](
+                norm=nn.BatchNorm1d(width),
+                linear1=linear(width, expansion * width, start, generator),
+                unit=unit(),
+                dropout=nn.Dropout(dropout),
+                linear2=linear(expansion * width, width, "zero"),
+            )
+            layers[f"block{k}"] = Residual(nn.Sequential(branch))
+        layers["norm"] = nn.BatchNorm1d(width)
+        layers["unit"] = unit()
+        layers["output"] = linear(width, n_outputs, "glorot", generator)
+        super().__init__(layers)
+
+
+def _input_layers(
+    layers: "OrderedDict[str, nn.Module]",
+    owner: str,
+    inputs: int | TableShape,
+    widths: Sequence[int] | None,
+    generator: Generator | None,
+) -> int:
+    """Add the embedding that the inputs need, if any.
+
+    Returns:
+        The width of what reaches the first affine layer.
+    """
+    if isinstance(inputs, int):
+        at_least(1, owner=owner, inputs=inputs)
+        return inputs
+    if not inputs.cardinalities:
+        at_least(1, owner=owner, n_numeric=inputs.n_numeric)
+        return inputs.n_numeric
+    embedding = ColumnEmbedding(inputs, widths, generator)
+    layers["columns"] = embedding
+    return embedding.out_features

@@ -1,0 +1,91 @@
+"""The last node of back-propagation: the loss and its δ = ∂L/∂outputs.
+
+    L = (1/N) Σ_n w_n l(outputs_n, target_n),   δ_n = (w_n / N) ∂l/∂outputs_n,   l = -log p in nats
+
+For every output unit chosen with its loss, ∂l/∂outputs is the simple difference that the courses derive: softmax(z) -
+onehot(y), σ(z) - y, (µ - y) / s².
+"""
+
+# ruff: noqa: D102 - what __call__ returns is said by LikelihoodLoss
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
+
+from lamina.likelihoods.base import Likelihood
+from lamina.likelihoods.bernoulli import Bernoulli
+from lamina.likelihoods.categorical import Categorical
+from lamina.training.backprop_nodes import Sheet, empty, sheet
+from lamina.training.objective import weighted_mean
+
+
+class LikelihoodLoss:
+    """l = -log p of any likelihood, with the derivative that it states in closed form."""
+
+    def __init__(self, likelihood: Likelihood, n: int, dtype: torch.dtype) -> None:
+        self.likelihood = likelihood
+        self.share = torch.full((), 1.0 / n, dtype=dtype)
+
+    def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
+        """Return L, a scalar, and δ, (N, outputs).
+
+        Returns:
+            Both detached.
+        """
+        loss = -weighted_mean(self.likelihood.log_prob(outputs.tensor, target), weights)
+        delta = self.likelihood.nll_gradient(outputs.tensor, target)
+        return loss, sheet(self.weigh(delta, weights))
+
+    def weigh(self, delta: Tensor, weights: Tensor | None) -> Tensor:
+        """Multiply row n by w_n / N, in place.
+
+        Returns:
+            The same tensor.
+        """
+        return delta.mul_(self.share if weights is None else (weights * self.share).unsqueeze(1))
+
+
+class SoftmaxLoss(LikelihoodLoss):
+    """l = -log softmax(z)_y,  ∂l/∂z = softmax(z) - onehot(y), for class codes."""
+
+    def __init__(self, likelihood: Categorical, n: int, dtype: torch.dtype) -> None:
+        super().__init__(likelihood, n, dtype)
+        self.delta = empty(n, likelihood.n_classes, dtype)
+        self.minus_one = torch.full((n, 1), -1.0, dtype=dtype)
+
+    def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
+        if target.dtype is not torch.int64 or target.ndim != 1:  # soft targets
+            return super().__call__(outputs, target, weights)
+        log_p = torch.log_softmax(outputs.tensor, 1)
+        delta = torch.exp(log_p, out=self.delta.tensor).scatter_add_(1, target.unsqueeze(1), self.minus_one)
+        self.weigh(delta, weights)
+        if weights is None:
+            return nll_loss(log_p, target), self.delta
+        return weighted_mean(nll_loss(log_p, target, reduction="none"), weights), self.delta
+
+
+class LogisticLoss(LikelihoodLoss):
+    """l = -log σ((2y - 1) z),  ∂l/∂z = σ(z) - y, for one yes-or-no target."""
+
+    def __init__(self, likelihood: Bernoulli, n: int, dtype: torch.dtype) -> None:
+        super().__init__(likelihood, n, dtype)
+        self.delta = empty(n, 1, dtype)
+
+    def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
+        z = outputs.tensor
+        y = target.to(z.dtype).view(z.shape)
+        delta = torch.sigmoid(z, out=self.delta.tensor).sub_(y)
+        self.weigh(delta, weights)
+        column = None if weights is None else weights.unsqueeze(1)
+        return binary_cross_entropy_with_logits(z, y, column), self.delta
+
+
+def build_loss(likelihood: Likelihood, n: int, dtype: torch.dtype) -> LikelihoodLoss:
+    """Return the loss node of a likelihood for ``n`` rows: a quick one where there is one."""
+    if type(likelihood) is Categorical and likelihood.smoothing == 0.0:
+        return SoftmaxLoss(likelihood, n, dtype)
+    if type(likelihood) is Bernoulli and likelihood.n_targets == 1:
+        return LogisticLoss(likelihood, n, dtype)
+    return LikelihoodLoss(likelihood, n, dtype)

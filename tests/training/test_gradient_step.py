@@ -1,0 +1,107 @@
+"""Clipping, accumulation and mixed precision against plain PyTorch."""
+
+import pytest
+import torch
+from torch import nn
+
+from lamina.data.batch import Batch
+from lamina.likelihoods import Categorical
+from lamina.penalties import L2
+from lamina.training import GradientStep, Supervised
+from training.problems import blobs, make_step, network, weights_of
+
+
+def gradient(step: GradientStep) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in step.parameters])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 7])
+def test_accumulated_gradient_is_that_of_the_whole_batch(pieces: int) -> None:
+    batch = blobs(50)
+    whole, cut = make_step(), make_step(accumulate=pieces)
+    one, other = whole(batch), cut(batch)
+    assert torch.allclose(gradient(whole), gradient(cut), atol=1e-6)
+    assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=1e-5)
+
+
+def test_clipping_by_norm_keeps_the_direction() -> None:
+    plain, clipped = make_step(), make_step(clip_norm=0.1)
+    plain(blobs()), clipped(blobs())
+    g, c = gradient(plain), gradient(clipped)
+    assert float(c.norm()) == pytest.approx(0.1, rel=1e-4)
+    assert torch.allclose(c / c.norm(), g / g.norm(), atol=1e-5)
+
+
+def test_clipping_by_value_bounds_each_element() -> None:
+    plain, clipped = make_step(), make_step(clip_value=0.05)
+    plain(blobs()), clipped(blobs())
+    assert torch.equal(gradient(clipped), gradient(plain).clamp(-0.05, 0.05))
+
+
+def test_bfloat16_keeps_weights_and_loss_in_float32_and_comes_close() -> None:
+    plain, low = make_step(), make_step(precision="bfloat16")
+    a, b = plain(blobs()), low(blobs())
+    assert all(p.dtype == torch.float32 for p in low.parameters)
+    assert float(b["loss"]) == pytest.approx(float(a["loss"]), rel=0.05)
+    assert not torch.equal(gradient(plain), gradient(low))
+
+
+def test_weights_of_examples_scale_their_gradients() -> None:
+    batch = blobs(40)
+    keep = torch.zeros(40)
+    keep[:10] = 4.0  # averages one
+    weighted, few = make_step(), make_step()
+    weighted(Batch(batch.inputs, batch.targets, keep))
+    few(batch.rows(0, 10))
+    assert torch.allclose(gradient(weighted), gradient(few), atol=1e-6)
+
+
+def test_l2_adds_its_coefficient_times_the_weights_and_spares_biases() -> None:
+    model = network()
+    step = GradientStep(model, Supervised(Categorical(3), 0.3 * L2()), torch.optim.SGD(model.parameters(), lr=0.0))
+    plain = make_step(lr=0.0)
+    parts = step(blobs())
+    plain(blobs())
+    for p, q in zip(step.parameters, plain.parameters, strict=True):
+        expected = q.grad + 0.3 * q.detach() if q.ndim == 2 else q.grad
+        assert torch.allclose(p.grad, expected, atol=1e-6)  # type: ignore[arg-type]
+    assert float(parts["nll"] + parts["penalty"]) == pytest.approx(float(parts["loss"]), rel=1e-6)
+
+
+def test_penalties_add_and_scale() -> None:
+    from lamina.penalties import Context
+
+    model = network()
+    context = Context(model, torch.zeros(1, 5), torch.zeros(1, 3))
+    one = float(L2()(context))
+    weights = [p for p in model.parameters() if p.ndim == 2]
+    assert one == pytest.approx(0.5 * sum(float(w.square().sum()) for w in weights), rel=1e-6)
+    assert float((2.0 * L2() + L2() * 3.0)(context)) == pytest.approx(5 * one, rel=1e-6)
+    assert float(L2()(Context(nn.ReLU(), torch.zeros(1, 5), torch.zeros(1, 3)))) == 0.0
+
+
+def test_capture_needs_a_gpu_and_says_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(ValueError, match="needs a CUDA device"):
+        make_step(capture=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_captured_step_makes_the_same_updates() -> None:
+    results = []
+    for capture in (False, True):
+        model = network().cuda()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, capturable=True)
+        step = GradientStep(model, Supervised(Categorical(3)), optimizer, capture=capture)
+        batch = blobs().to(torch.device("cuda"))
+        losses = [float(step(batch)["loss"]) for _ in range(10)]
+        results.append((weights_of(model).cpu(), losses))
+    assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
+
+
+@pytest.mark.parametrize("bad", [{"clip_norm": 0.0}, {"clip_value": -1.0}, {"accumulate": 0}])
+def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        make_step(**bad)
