@@ -6,6 +6,7 @@ Nothing heavy is imported until it is used: ``lamina.nn``, ``lamina.fit`` and th
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
         MissingExtra,
     )
     from lamina.estimators import NeuralClassifier, NeuralRegressor
+    from lamina.runs.predictor import Predictor
     from lamina.runs.settings import Settings
     from lamina.workflows.evaluate import evaluate
     from lamina.workflows.fit import fit
-    from lamina.workflows.load import load
     from lamina.workflows.predict import predict
 
 __version__ = "0.1.0"
@@ -37,7 +38,6 @@ _LAZY = {
     "Settings": "lamina.runs.settings",
     "evaluate": "lamina.workflows.evaluate",
     "fit": "lamina.workflows.fit",
-    "load": "lamina.workflows.load",
     "predict": "lamina.workflows.predict",
 }
 _ROOMS = frozenset({"data", "likelihoods", "methodology", "metrics", "nn", "penalties", "training", "vision"})
@@ -61,6 +61,21 @@ __all__ = [
     "load",
     "predict",
 ]
+
+
+def load(run: str | os.PathLike[str], device: str = "cpu") -> Predictor:
+    """Return the predictor of a run, ready to be asked.
+
+    Args:
+        run: The folder that ``lamina fit`` wrote, or a model saved from Python.
+        device: Where it computes: ``cpu``, ``cuda``.
+
+    Returns:
+        The predictor. A damaged or foreign folder is a ``CheckpointError``; nothing in it is ever run.
+    """
+    from lamina.runs.predictor import Predictor
+
+    return Predictor.load(os.fspath(run), device)
 
 
 def __getattr__(name: str) -> Any:

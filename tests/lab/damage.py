@@ -20,7 +20,9 @@ class Rot:
     silent: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{self.files} damaged files: {self.refused} refused, {self.harmless} harmless, {len(self.silent)} silent"
+        return (
+            f"{self.files} damaged files: {self.refused} refused, {self.harmless} harmless, {len(self.silent)} silent"
+        )
 
 
 def damages(data: bytes, n: int, seed: int) -> Iterator[tuple[str, bytes]]:
@@ -40,7 +42,9 @@ def damages(data: bytes, n: int, seed: int) -> Iterator[tuple[str, bytes]]:
             yield f"cut at {cut}", data[:cut]
 
 
-def rot(path: Path, read: Callable[[], object], n: int, seed: int, allowed: Callable[[object], bool] | None = None) -> Rot:
+def rot(
+    path: Path, read: Callable[[], object], n: int, seed: int, allowed: Callable[[object], bool] | None = None
+) -> Rot:
     """Damage the file ``n`` times and read it.
 
     Args:

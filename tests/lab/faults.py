@@ -60,9 +60,7 @@ class Tally:
     lost: list[str] = field(default_factory=list)
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.points + other.points, self.old + other.old, self.new + other.new, [*self.lost, *other.lost]
-        )
+        return Tally(self.points + other.points, self.old + other.old, self.new + other.new, [*self.lost, *other.lost])
 
     def __str__(self) -> str:
         return f"{self.points} points: {self.old} old, {self.new} new, {len(self.lost)} lost"
@@ -258,7 +256,7 @@ def fault_points(writer: Writer, room: Path, codes: tuple[int, ...] = ERRORS) ->
             tally.lost.append(f"{writer.name}, {point}: not a refusal with place and mend: {refused!r}")
         if code == errno.EINTR and refused is not None:
             tally.lost.append(f"{writer.name}, {point}: an interrupted call was not repeated: {refused}")
-        if not onwards and name in {"open", "write", "fsync", "mkdir", "truncate", "fsync_folder"}:
+        if not onwards and name in {"open", "write", "fsync", "mkdir", "truncate"}:
             left = [str(path.relative_to(folder)) for path in folder.rglob(".*.tmp")]
             if left:
                 tally.lost.append(f"{writer.name}, {point}: left behind: {left}")

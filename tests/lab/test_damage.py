@@ -91,7 +91,9 @@ def test_the_laboratory_sees_silent_rot(tmp_path):
     """Plain safetensors, unguarded JSON and a log without CRC are read wrongly without a word, and that is counted."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(_safetensors())
-    plain = rot(path, lambda: {k: v.tobytes() for k, v in io.unpack_arrays(path.read_bytes(), name="m").items()}, 500, 0)
+    plain = rot(
+        path, lambda: {k: v.tobytes() for k, v in io.unpack_arrays(path.read_bytes(), name="m").items()}, 500, 0
+    )
     assert len(plain.silent) > 300, plain
     unguarded = tmp_path / "report.json"
     unguarded.write_text(io.dump_json(_long_mapping()))

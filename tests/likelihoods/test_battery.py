@@ -91,7 +91,11 @@ def soft(n: int, g: torch.Generator) -> Tensor:
 
 
 def heads_target(n: int, g: torch.Generator) -> Tensor:
-    columns = [torch.randint(0, 3, (n,), generator=g), torch.randn(n, generator=g), torch.randint(0, 9, (n,), generator=g)]
+    columns = [
+        torch.randint(0, 3, (n,), generator=g),
+        torch.randn(n, generator=g),
+        torch.randint(0, 9, (n,), generator=g),
+    ]
     return torch.stack([c.double() for c in columns], dim=1)
 
 
@@ -159,7 +163,11 @@ RECORDS: dict[str, Record] = {
         T([[0, 1.0], [0, 1.5]]),
     ),
     "heads": Record(
-        HEADS, heads_target, oracle_heads, (*vector_shapes(3), lambda n: torch.zeros(n)), T([[0, 1.0, 2], [0.5, 1.0, 2]])
+        HEADS,
+        heads_target,
+        oracle_heads,
+        (*vector_shapes(3), lambda n: torch.zeros(n)),
+        T([[0, 1.0, 2], [0.5, 1.0, 2]]),
     ),
 }
 every = pytest.mark.parametrize("name", list(RECORDS))
@@ -252,10 +260,12 @@ def test_M1_wrong_outputs_are_refused(name: str, unhooked: None) -> None:
     wide = torch.cat([outputs, outputs[:, :1]], dim=1)
     for bad in (wide, outputs[:, :-1], outputs[0], outputs[None], outputs.long()):
         for call in (likelihood.mean, likelihood.predict, likelihood.sample, lambda o: likelihood.log_prob(o, target)):
-            with pytest.raises(ConfigError, match=rf"^\w+: .*(shape|floating)") as caught:
+            with pytest.raises(ConfigError, match=r"^\w+: .*(shape|floating)") as caught:
                 call(bad)
             assert caught.value.mend
-    with pytest.raises(ConfigError, match=rf"{owner}: outputs must have shape \(N, {likelihood.n_outputs}\), got \(7, "):
+    with pytest.raises(
+        ConfigError, match=rf"{owner}: outputs must have shape \(N, {likelihood.n_outputs}\), got \(7, "
+    ):
         likelihood.log_prob(wide, target)
 
 

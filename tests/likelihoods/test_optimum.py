@@ -13,7 +13,8 @@ from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likeliho
 def fitted(likelihood: Likelihood, target: Tensor, mutant: float = 1.0) -> Tensor:
     """Minimise the mean loss over one shared output vector, by L-BFGS in float64."""
     constant = torch.zeros(likelihood.n_outputs, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([constant], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-13)
+    exact = {"tolerance_grad": 1e-13, "tolerance_change": 0.0, "max_iter": 500}
+    optimizer = torch.optim.LBFGS([constant], line_search_fn="strong_wolfe", **exact)
 
     def closure() -> Tensor:
         optimizer.zero_grad()

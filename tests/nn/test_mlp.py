@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,21 +55,24 @@ def test_C02_scikit_learn_with_copied_weights() -> None:
     g = np.random.default_rng(0)
     x, y = g.normal(size=(40, 4)), g.integers(0, 3, 40)
     theirs = MLPClassifier((8, 5), "relu", max_iter=3, random_state=0)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(category=UserWarning)
+    with warnings.catch_warnings(action="ignore"):  # it says that three iterations are few
         theirs.fit(x, y)
     ours = MLP(4, 3, hidden=(8, 5)).double()
     with torch.no_grad():
-        for layer, w, b in zip((ours.linear1, ours.linear2, ours.output), theirs.coefs_, theirs.intercepts_, strict=True):
+        for layer, w, b in zip(
+            (ours.linear1, ours.linear2, ours.output), theirs.coefs_, theirs.intercepts_, strict=True
+        ):
             layer.weight.copy_(torch.from_numpy(w.T.copy()))
             layer.bias.copy_(torch.from_numpy(b))
-    np.testing.assert_allclose(ours(torch.from_numpy(x)).softmax(1).detach(), theirs.predict_proba(x), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        ours(torch.from_numpy(x)).softmax(1).detach(), theirs.predict_proba(x), rtol=1e-6, atol=1e-9
+    )
 
 
 def test_the_chain_is_flat_and_of_torchs_own_modules() -> None:
     net = MLP(Shape(2, (3,)), 1, hidden=(4, 4), activation="tanh", dropout=0.5, input_dropout=0.1, batch_norm=True)
-    names = "columns dropout0 linear1 norm1 tanh1 dropout1 linear2 norm2 tanh2 dropout2 output".split()
-    assert [name for name, _ in net.named_children()] == names
+    names = ["columns", "dropout0", *(f"{layer}{k}" for k in (1, 2) for layer in ("linear", "norm", "tanh", "dropout"))]
+    assert [name for name, _ in net.named_children()] == [*names, "output"]
     kinds = [ColumnEmbedding, nn.Dropout, *[nn.Linear, nn.BatchNorm1d, nn.Tanh, nn.Dropout] * 2, nn.Linear]
     assert [type(layer) for layer in net] == kinds
     plain = MLP(3, 1, hidden=(4,))
@@ -125,7 +129,7 @@ def test_M5_meta_device_deepcopy_and_state() -> None:
     assert all(p.device.type == "meta" for p in ghost.parameters())
     real = MLP(Shape(2, (3,)), 1, generator=seeded())
     x = torch.tensor([[0.1, 0.2, 1.0]])
-    fresh = MLP(Shape(2, (3,)), 1)
+    fresh = ghost
     fresh.load_state_dict(real.state_dict(), assign=True)
     assert torch.equal(fresh(x), real(x)) and torch.equal(copy.deepcopy(real)(x), real(x))
     assert torch.equal(torch.func.functional_call(fresh, real.state_dict(), (x,)), real(x))

@@ -73,10 +73,10 @@ def test_penalties_add_and_scale() -> None:
 
     model = network()
     context = Context(model, torch.zeros(1, 5), torch.zeros(1, 3))
-    one = float(L2()(context))
+    one = L2()(context).item()
     weights = [p for p in model.parameters() if p.ndim == 2]
-    assert one == pytest.approx(0.5 * sum(float(w.square().sum()) for w in weights), rel=1e-6)
-    assert float((2.0 * L2() + L2() * 3.0)(context)) == pytest.approx(5 * one, rel=1e-6)
+    assert one == pytest.approx(0.5 * sum(w.square().sum().item() for w in weights), rel=1e-6)
+    assert (2.0 * L2() + L2() * 3.0)(context).item() == pytest.approx(5 * one, rel=1e-6)
     assert float(L2()(Context(nn.ReLU(), torch.zeros(1, 5), torch.zeros(1, 3)))) == 0.0
 
 

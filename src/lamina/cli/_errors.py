@@ -97,7 +97,8 @@ def from_click(error: click.ClickException) -> ConfigError:
         if "=" in extra[1]:
             mend = f"settings are given as --set {extra[1].split()[-1]}"
         return ConfigError(f"takes no further argument, got {shown(extra[1])}", where=path, mend=mend)
-    option = getattr(error, "option_name", None) or (error.param.opts[0] if getattr(error, "param", None) else "")
+    parameter = getattr(error, "param", None)
+    option = getattr(error, "option_name", None) or (parameter.opts[0] if parameter is not None else "")
     message = re.sub(r"^Option '(.*?)' ", "", message)
     message = message.replace("requires an argument", "needs a value")
     message = message[:1].lower() + message[1:]
@@ -105,7 +106,11 @@ def from_click(error: click.ClickException) -> ConfigError:
 
 
 def _options(error: click.NoSuchOption, context: click.Context | None) -> str:
-    """Name the options that were perhaps meant: all that begin as typed (none is completed silently), or the nearest."""
+    """Name the options that were perhaps meant: all that begin as typed, or the nearest.
+
+    Returns:
+        A phrase to append to the message.
+    """
     known: list[str] = []
     if context is not None:
         known = [o for p in context.command.get_params(context) for o in (*p.opts, *p.secondary_opts) if o[:2] == "--"]

@@ -39,6 +39,7 @@ _SETTING_OPTIONS: list[tuple[str, str, str | None, str]] = [
     ("--no-header", "header", None, "The first row of a text table holds data, not names."),
     ("--require", "require", "WHAT", "baseline: exit with 7 if a baseline is better."),
 ]
+_READING = frozenset({"encoding", "delimiter", "header"})
 _OFF = frozenset({"header"})  # switches that switch a setting off
 _MANY = frozenset({"use", "ignore", "categorical"})
 _FROM_OPTION = {setting: option for option, setting, _, _ in _SETTING_OPTIONS}
@@ -70,7 +71,11 @@ _OTHER_WORDS = {
 
 
 def setting_options(function: F) -> F:
-    """Add the options that set a setting, ``--set`` and ``--config``."""
+    """Add the options that set a setting, ``--set`` and ``--config``.
+
+    Returns:
+        The function, for click to make a command of.
+    """
     extra = [
         click.option("--config", metavar="FILE.toml", help="Read settings from a TOML file; options win over it."),
         click.option(
@@ -86,6 +91,21 @@ def setting_options(function: F) -> F:
         else:
             many = setting in _MANY
             function = click.option(*names, setting, metavar=metavar, multiple=many, help=text)(function)
+    return function
+
+
+def reading_options(function: F) -> F:
+    """Add the options that say how an input is read, for commands that do not train.
+
+    Returns:
+        The function, for click to make a command of.
+    """
+    data_dir = click.option("--data-dir", metavar="DIR", help="Where named data sets lie; LAMINA_DATA says the same.")
+    function = data_dir(function)
+    for name, setting, metavar, text in reversed(_SETTING_OPTIONS):
+        if setting in _READING:
+            switch = {"is_flag": True, "default": None} if metavar is None else {"metavar": metavar}
+            function = click.option(name, setting, help=text, **switch)(function)  # type: ignore[arg-type]
     return function
 
 
@@ -127,11 +147,7 @@ def read_settings(
         if value is None or value == ():
             continue
         option = _FROM_OPTION[name]
-        if value is True:
-            value = name not in _OFF
-        if name in _MANY:
-            value = [part for text in value for part in text.split(",") if part]
-        settings = settings.with_changes({name: value}, where=option)
+        settings = settings.with_changes({name: _meaning(name, value)}, where=option)
         changed[name] = option
     for text in assignments:
         key, sign, value = text.partition("=")
@@ -148,14 +164,27 @@ def read_settings(
     for name, option in changed.items():
         if name in from_file:
             line = f" line {from_file[name]}" if from_file[name] else ""
-            notes.append(f"{option} overrides {name} of {shown(config)}{line}")
+            notes.append(f"{option} overrides {name} of {shown(config, 200)}{line}")
     if settings.learning_rate is not None and settings.learning_rate > 10:
         notes.append(f"learning_rate {settings.learning_rate:g} is unusually large; training may diverge")
     return settings, notes
 
 
+def _meaning(name: str, value: Any) -> object:
+    if value is True:
+        return name not in _OFF
+    return [part for text in value for part in text.split(",") if part] if name in _MANY else value
+
+
 def _read_config(settings: Settings, config: str) -> tuple[Settings, dict[str, int]]:
-    """Apply a TOML file key by key, so that a message can name its line."""
+    """Apply a TOML file key by key, so that a message can name its line.
+
+    Returns:
+        The settings, and the line of each key.
+
+    Raises:
+        ConfigError: If a key is unknown or its value cannot be used.
+    """
     table, text = read_toml_file(config)
     lines: dict[str, int] = {}
     for key, value in table.items():

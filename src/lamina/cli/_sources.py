@@ -1,4 +1,4 @@
-"""What can be told of a path before anything heavy is imported: whether it is there, what it is, whether it is readable."""
+"""What can be told of a path before anything heavy is imported: is it there, what is it, may it be read?"""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import stat
 from pathlib import Path
 
 from lamina.cli._options import neighbour
-from lamina.errors import ConfigError, MachineError, shown
+from lamina.data.named import is_named
+from lamina.data.named.catalogue import ENTRIES
+from lamina.errors import ConfigError, MachineError, nearest, shown
 
 
-def check_source(source: str, named: list[str]) -> None:
+def check_source(source: str) -> None:
     """Refuse a source that is not there, may not be read, or is of a kind that comes later.
 
     Args:
         source: A data set's name, a file, or a folder.
-        named: The names of data sets.
 
     Raises:
         ConfigError: If there is no such thing, or lamina cannot fit it yet.
-        MachineError: If it may not be read.
     """
-    if source in named or source == "-":
+    if source == "-":
         return
     where = shown(source, 200)
     if not source:
         raise ConfigError("no source was given", mend="name a file, a folder of pictures, or a data set")
     if not _exists(source):
-        from lamina.errors import nearest
-
+        if is_named(source):
+            return
         looks_like_name = os.sep not in source and "." not in source
-        guess = neighbour(source) or (nearest(source, named) if looks_like_name else "")
+        guess = neighbour(source) or (nearest(source, [entry.name for entry in ENTRIES]) if looks_like_name else "")
         mend = "check the path"
         if looks_like_name:
             mend = "check the path, or name a data set: `lamina data list` shows them"
@@ -44,12 +44,17 @@ def check_source(source: str, named: list[str]) -> None:
         )
 
 
+def check_input(source: str) -> None:
+    """Refuse an input that is neither a readable file or folder, nor a data set's name, nor ``-``."""
+    if not (is_named(source) and not _exists(source)):
+        check_file(source)
+
+
 def check_file(path: str) -> None:
     """Refuse an input that is not a readable file; ``-`` is standard input.
 
     Raises:
         ConfigError: If it is not there.
-        MachineError: If it may not be read.
     """
     if path == "-":
         return

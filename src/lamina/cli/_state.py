@@ -32,7 +32,7 @@ class State:
             for name in names:
                 try:
                     importlib.import_module(name)
-                except Exception:  # noqa: BLE001, S112
+                except Exception:
                     continue
 
         self.importing = threading.Thread(target=load, daemon=True, name="import")

@@ -26,7 +26,7 @@ BUNDLED = ["iris", "digits", "wine", "breast-cancer", "diabetes"]
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_obj
-def command(state: State, name: str, out: str | None, as_json: bool, quiet: bool, debug: bool) -> None:
+def command(state: State, /, *, name: str, out: str | None, as_json: bool, quiet: bool, debug: bool) -> None:
     """Fit a bundled data set (iris unless NAME says another), offline, and say where its report is.
 
     Raises:

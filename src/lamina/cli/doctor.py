@@ -20,7 +20,11 @@ lamina doctor --json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(as_json: bool, debug: bool) -> int:
-    """Check this machine: versions, device, free memory and disk, threads, extras; each with a tick or a mend."""
+    """Check this machine: versions, device, free memory and disk, threads, extras; each with a tick or a mend.
+
+    Returns:
+        The exit code: 5 if something needed is not as it must be.
+    """
     from lamina.errors import shown
     from lamina.workflows.doctor import doctor
 

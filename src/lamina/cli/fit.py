@@ -42,6 +42,8 @@ lamina fit --resume runs/churn-1
 @click.pass_obj
 def command(
     state: State,
+    /,
+    *,
     source: str | None,
     targets: tuple[str, ...],
     test: str | None,
@@ -92,13 +94,15 @@ def command(
     finally:
         display.close()
     if as_json:
-        print_json({
-            "run": str(result.folder),
-            "report": str(result.report),
-            "scores": result.scores,
-            "seconds": result.seconds,
-            "stopped": result.stopped,
-        })
+        print_json(
+            {
+                "run": str(result.folder),
+                "report": str(result.report),
+                "scores": result.scores,
+                "seconds": result.seconds,
+                "stopped": result.stopped,
+            }
+        )
 
 
 def _check(source: str | None, resume: str | None, out: str | None, test: str | None) -> None:
@@ -107,8 +111,6 @@ def _check(source: str | None, resume: str | None, out: str | None, test: str | 
     Raises:
         ConfigError: If the source is missing, or options exclude each other.
     """
-    from lamina.cli._named import names
-
     if resume is not None and out is not None:
         raise ConfigError(
             "--resume and --out exclude each other", mend="a resumed run stays in its folder; leave out --out"
@@ -118,6 +120,6 @@ def _check(source: str | None, resume: str | None, out: str | None, test: str | 
     if resume is not None:
         check_run(resume)
     if source is not None:
-        check_source(source, names())
+        check_source(source)
     if test is not None:
         check_file(test)

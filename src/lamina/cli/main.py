@@ -44,9 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
     return _leave(code, state, alone=arguments is None)
 
 
-def _call(words: list[str], state: State) -> int:
+def _call(words: list[str], state: State) -> int:  # noqa: PLR0911 - one for each kind of end
     try:
-        result: Any = commands.main(args=words, prog_name="lamina", standalone_mode=False, obj=state)
+        instruction = os.environ.get("_LAMINA_COMPLETE")
+        if instruction:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(commands, {}, "lamina", "_LAMINA_COMPLETE", instruction)
+        # not click's own main: it turns a closed pipe into exit code 1
+        with commands.make_context("lamina", list(words), obj=state) as context:
+            result: Any = commands.invoke(context)
         sys.stdout.flush()
     except LaminaError as error:
         _debug(error, state)
@@ -63,7 +70,7 @@ def _call(words: list[str], state: State) -> int:
     except BrokenPipeError:
         _silence(sys.stdout)
         return 0
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         _debug(error, state)
         if _errors.out_of_memory(error):
             _errors.tell(_errors.MEMORY)
@@ -81,7 +88,11 @@ def _debug(error: BaseException, state: State) -> None:
 
 
 def _leave(code: int, state: State, *, alone: bool) -> int:
-    """Flush what was printed; leave without the interpreter's own end while a library is still being imported."""
+    """Flush what was printed; leave without the interpreter's own end while a library is still being imported.
+
+    Returns:
+        The exit code.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from lamina.cli._group import Command
+from lamina.cli._options import read_settings, reading_options
 from lamina.cli._output import as_mapping, print_json
-from lamina.cli._sources import check_file, check_run
+from lamina.cli._sources import check_input, check_run
 from lamina.cli._state import State
 from lamina.cli.display import ScreenDisplay
-from lamina.errors import ConfigError
 
 EXAMPLES = """
 lamina predict runs/churn-1 new.csv -o out.csv
@@ -27,12 +28,15 @@ cat new.csv | lamina predict runs/churn-1 - --quiet
 @click.option("--strict", is_flag=True, help="Refuse categories that were not seen in training.")
 @click.option("--raw", is_flag=True, help="Write text cells as they are, also those a spreadsheet would run.")
 @click.option("--overwrite", is_flag=True, help="Replace the output file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@reading_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row; with --output, one that sums up.")
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_obj
 def command(
     state: State,
+    /,
+    *,
     run: str,
     source: str,
     output: str | None,
@@ -42,23 +46,17 @@ def command(
     as_json: bool,
     quiet: bool,
     debug: bool,
+    data_dir: str | None,
+    **given: Any,
 ) -> None:
     """Apply the model in the folder RUN to INPUT.
 
     INPUT is a file or folder of the kind the model was fitted on, or - for a table on standard input. Written are the
     input's columns, then the prediction, then the probability of each class, or an interval (low, high) of a number.
-
-    Raises:
-        ConfigError: If both the predictions and a JSON object would go to standard output.
     """
-    if as_json and output is None:
-        raise ConfigError(
-            "--json needs --output, or predictions and JSON would mix on standard output",
-            where="lamina predict",
-            mend="add -o out.csv",
-        )
     check_run(run)
-    check_file(source)
+    check_input(source)
+    settings, _ = read_settings(given, (), None)
     state.import_ahead("torch")
     from lamina.workflows.predict import predict
 
@@ -66,9 +64,18 @@ def command(
     display = ScreenDisplay(progress=not quiet, results=not as_json and not (quiet and output is None), out=out)
     try:
         result = predict(
-            run, source, output=output, strict=strict, raw=raw, overwrite=overwrite, display=display
-        )  # fmt: skip
+            run,
+            source,
+            output=output,
+            strict=strict,
+            raw=raw,
+            overwrite=overwrite,
+            as_json=as_json and output is None,
+            data_dir=data_dir,
+            settings=settings,
+            display=display,
+        )
     finally:
         display.close()
-    if as_json:
+    if as_json and output is not None:
         print_json(as_mapping(result))

@@ -21,7 +21,7 @@ lamina report runs/churn-1
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_obj
-def command(state: State, run: str, as_json: bool, quiet: bool, debug: bool) -> None:
+def command(state: State, /, *, run: str, as_json: bool, quiet: bool, debug: bool) -> None:
     """Write the report of the run in the folder RUN again, as one HTML file, and say where it is."""
     check_run(run)
     from lamina.workflows.report import report

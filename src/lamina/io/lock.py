@@ -7,6 +7,7 @@ holds it stands in ``.lock.owner``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -56,6 +57,8 @@ def lock_folder(path: str | Path, *, patience: float = 10.0) -> Iterator[Lock]:
     import filelock
 
     path = Path(path)
+    if not path.is_dir():  # filelock would create it
+        refuse(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), path, "cannot be locked")
     lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
     until = time.monotonic() + patience
     while True:

@@ -2,7 +2,7 @@
 
     {"epoch":1,"loss":0.5,"crc":"1c291ca3"}
 
-``crc`` is the CRC-32 (zlib's) of the line's bytes before ``,"crc":``, in 8 hexadecimal digits. A line without its end
+``crc`` is the CRC-32 (zlib's) of the line's bytes before ``,"crc"``, in 8 hexadecimal digits. A line without its end
 is a write that was cut off: it is dropped, and cut away by the next append.
 """
 
@@ -23,7 +23,7 @@ from lamina.io.strict_json import dump_json, parse_json, read_checked
 
 _MOST_LINE = 64 << 20
 _MOST_BYTES = 4 << 30
-_CRC = re.compile(rb'(?P<body>\{.*),"crc":"(?P<crc>[0-9a-f]{8})"\}', re.DOTALL)
+_CRC = re.compile(rb'(?P<body>\{.*?),?"crc":"(?P<crc>[0-9a-f]{8})"\}', re.DOTALL)
 _STEP = 64 << 10
 _LOST = "resume from a checkpoint that is older than the damage, or restore the file from a copy"
 
@@ -82,8 +82,7 @@ def _line(record: Mapping[str, object]) -> bytes:
     if "crc" in record:
         raise ConfigError('the key "crc" is reserved in a record')
     body = dump_json(record).encode("ascii")[:-1]
-    body += b"" if record else b'"":null'
-    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+    return body + (b"," if record else b"") + b'"crc":"%08x"}\n' % zlib.crc32(body)
 
 
 def _whole_lines(fd: int, size: int) -> int:
@@ -137,7 +136,7 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
     record = parse_json(found["body"] + b"}", where)
     if not isinstance(record, dict):
         raise CheckpointError("is not a record", where=where, mend=_LOST)
-    return {} if record == {"": None} else record
+    return record
 
 
 def truncate_records(path: str | Path, n: int) -> None:

@@ -185,8 +185,6 @@ class _Phase:
             precision=settings.precision,
             compile_model=settings.compile,
             capture=settings.capture,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
         )
         augment = None
         if settings.augment and problem.pictures:

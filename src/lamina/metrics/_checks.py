@@ -1,11 +1,18 @@
 """Checks that the metrics share: vectors of one length, not empty, without nan."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from lamina.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy import typing as npt
+
+    ArrayLike = npt.ArrayLike
+else:
+    ArrayLike = object  # numpy's own is for static checkers: at run time it refuses a tuple of bools
 
 
 def vectors(owner: str, **arrays: Any) -> tuple[Float[np.ndarray, " N"], ...]:

@@ -8,10 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.random import Generator
-from numpy.typing import ArrayLike
 
 from lamina.errors import ConfigError
-from lamina.metrics._checks import level_between, truth_values, vectors
+from lamina.metrics._checks import ArrayLike, level_between, truth_values, vectors
 
 Method = Literal["bca", "percentile"]
 

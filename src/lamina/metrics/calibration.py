@@ -5,10 +5,9 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
 
 from lamina.errors import ConfigError
-from lamina.metrics._checks import truth_values, unit_interval, vectors
+from lamina.metrics._checks import ArrayLike, truth_values, unit_interval, vectors
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def calibration_bins(
         )
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     if by == "count":
-        edges = np.unique(np.quantile(sure, edges, method="inverted_cdf"))
+        last = -(-len(sure) * np.arange(1, n_bins + 1) // n_bins) - 1  # place of each bin's largest, in order
+        edges = np.unique(np.sort(sure)[np.append(0, last)])
         edges = edges if len(edges) > 1 else np.array([edges[0], edges[0]])
     bins = len(edges) - 1
     place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)

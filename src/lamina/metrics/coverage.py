@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from lamina.errors import ConfigError
-from lamina.metrics._checks import truth_values, vectors
+from lamina.metrics._checks import ArrayLike, truth_values, vectors
 
 
 @dataclass(frozen=True)

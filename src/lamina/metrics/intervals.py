@@ -2,10 +2,9 @@
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from lamina.errors import ConfigError
-from lamina.metrics._checks import level_between, vectors
+from lamina.metrics._checks import ArrayLike, level_between, vectors
 
 
 def _ends(owner: str, low: ArrayLike, high: ArrayLike, target: ArrayLike) -> tuple[Float[np.ndarray, " N"], ...]:

@@ -98,8 +98,10 @@ class ColumnEmbedding(nn.Module):
             "_source": [j for j, _ in places],
             "_within": [i for _, i in places],
         }
+        # Not state, so nothing would fill them after a start on the meta device: there they are real, on the CPU.
+        home = torch.device("cpu") if self.weight.is_meta else self.weight.device
         for name, values in constants.items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
+            self.register_buffer(name, torch.tensor(values, dtype=torch.int64, device=home), persistent=False)
 
     def forward(self, x: Float[Tensor, "N M_plus_C"]) -> Float[Tensor, "N D"]:
         """Embed the codes.

@@ -17,7 +17,11 @@ from lamina.methodology.diagnosis import Diagnosis
 from lamina.methodology.score import Score
 from lamina.report import codec
 
-SCHEMA = 1
+LAYOUT = 1
+"""Version of the records in ``report.json``; grows when a field changes its meaning."""
+
+PARTS = {"train": "training", "valid": "validation"}
+"""How the page calls the parts of the split."""
 
 State = Literal["finished", "interrupted", "failed", "running"]
 Kind = Literal["classes", "number", "count"]
@@ -132,6 +136,9 @@ class Part:
     name: str
     size: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", PARTS.get(self.name, self.name))
+
 
 @dataclass(frozen=True)
 class DataCard:
@@ -201,6 +208,9 @@ class ScoreRow:
     ours: bool
     scores: dict[str, Score]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "part", PARTS.get(self.part, self.part))
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -214,7 +224,7 @@ class Paired:
         high: Upper end.
         p_value: Of no difference.
         test: ``McNemar``, ``paired bootstrap``.
-        words: For instance ``not a clear difference``.
+        words: ``clearly better``, ``clearly worse``, ``not clearly different``, or ``not compared``.
     """
 
     baseline: str
@@ -225,6 +235,13 @@ class Paired:
     p_value: float | None
     test: str
     words: str
+
+    @property
+    def joint(self) -> str:
+        """The preposition between ``words`` and the baseline's name."""
+        return {"clearly": "than", "not clearly different": "from"}.get(
+            "clearly" if self.words.startswith("clearly") else self.words, "with"
+        )
 
 
 @dataclass(frozen=True)
@@ -406,7 +423,13 @@ class TargetFacts:
 
     def row(self, part: str) -> ScoreRow | None:
         """Return our model's figures on a part, or None."""
+        part = PARTS.get(part, part)
         return next((row for row in self.scores if row.ours and row.part == part), None)
+
+    @property
+    def decisive(self) -> str:
+        """The part that the page judges by: the test part, or validation where there is none."""
+        return "test" if any(row.part == "test" for row in self.scores) else "validation"
 
 
 @dataclass(frozen=True)
@@ -420,7 +443,7 @@ class FitFacts:
         history: A record an epoch, as in ``history.jsonl``: ``epoch``, ``loss``, ``valid_loss``, metrics,
             ``learning_rate``, ``grad_norm``, ``update_ratio``. Undefined numbers are None.
         examples: Whether rows and pictures of the data may be shown.
-        schema: Version of this layout.
+        layout: Version of these records.
     """
 
     run: RunCard
@@ -428,7 +451,7 @@ class FitFacts:
     targets: tuple[TargetFacts, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     examples: bool = True
-    schema: int = SCHEMA
+    layout: int = LAYOUT
 
     def to_json(self) -> dict[str, Any]:
         """Return strict JSON values: no NaN, no infinity."""
@@ -447,10 +470,10 @@ class FitFacts:
         """
         if isinstance(value, str):
             value = _parse(value, where)
-        version = value.get("schema") if isinstance(value, dict) else None
-        if version != SCHEMA:
+        version = value.get("layout") if isinstance(value, dict) else None
+        if version != LAYOUT:
             raise CheckpointError(
-                f"the layout has version {version!r}, this lamina reads version {SCHEMA}",
+                f"the layout has version {version!r}, this lamina reads version {LAYOUT}",
                 where=where,
                 mend="read it with the lamina version that wrote it, or fit again",
             )

@@ -1,8 +1,8 @@
-"""The figures of the page: matplotlib's SVG, with the page's colours in place of fixed ones and nothing but drawing left.
+"""The figures of the page: matplotlib's SVG with the page's colours in it and nothing but drawing left.
 
-Colours are CSS variables of the page (``--ink``, ``--s0`` ...), so one figure serves light and dark. No text from the data
-goes into a figure; names that the data chose stand in the page beside it. Each figure carries a title and a description
-for those who do not see it.
+Colours are CSS variables of the page (``--ink``, ``--s0`` ...), so one figure serves light and dark. No text from the
+data goes into a figure; names that the data chose stand in the page beside it. Each figure carries a title and a
+description for those who do not see it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--paper)"} | 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH, _HEIGHT = 5.6, 3.6
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
-    "font.size": 10.5,
+    "font.size": 11.5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
@@ -45,22 +45,29 @@ _STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "lines.linewidth": 1.8,
-    "legend.frameon": False,
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": PAPER,
+    "legend.framealpha": 0.8,
     "path.simplify": True,
     "axes.formatter.useoffset": False,
 }
 
 
 def _draw(key: str, title: str, description: str, plot: Callable[[Any], None], *, height: float = _HEIGHT) -> str:
-    """Draw on one pair of axes and return a clean ``<svg>``."""
+    """Draw on one pair of axes.
+
+    Returns:
+        A clean ``<svg>``.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
+    style: Any = {**_STYLE, "svg.hashsalt": key}
+    with mpl.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # layout complaints about tiny or huge axes are nothing a reader can act on
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
+        canvas: Any = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
@@ -71,40 +78,42 @@ def _draw(key: str, title: str, description: str, plot: Callable[[Any], None], *
 
 
 def _clean(svg: bytes, key: str, title: str, description: str) -> str:
-    """Keep only drawing: no metadata, style sheet or namespaces; ids made unique; colours of the page; title and desc."""
+    """Leave only drawing: no metadata, style sheet or namespaces; ids unique on the page, colours of the page.
+
+    Returns:
+        The element as text, with ``<title>`` and ``<desc>``.
+    """
     root = ET.fromstring(svg)
     for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in {f"{_SVG}metadata", f"{_SVG}style"} or child.tag is ET.Comment:
-                parent.remove(child)
+        for child in [c for c in parent if c.tag in {f"{_SVG}metadata", f"{_SVG}style"}]:
+            parent.remove(child)
     referenced = set(re.findall(r"#([A-Za-z_][\w-]*)", svg.decode("utf-8")))
     for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        link = element.attrib.pop(_LINK, None)
-        if link is not None:
-            element.set("href", f"#{key}-{link[1:]}")
-        for name, value in list(element.attrib.items()):
-            if name == "id" and value not in referenced:
-                del element.attrib[name]
-            elif name == "id":
-                element.set(name, f"{key}-{value}")
-            elif "url(#" in value:
-                element.set(name, value.replace("url(#", f"url(#{key}-"))
-    for colour, variable in _VARIABLES.items():
-        for element in root.iter():
-            for name in ("style", "fill", "stroke"):
-                if colour in element.get(name, ""):
-                    element.set(name, element.attrib[name].replace(colour, variable))
+        _clean_element(element, key, referenced)
     box = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-labelledby": f"{key}-title {key}-desc"})
-    heading = ET.Element("title", {"id": f"{key}-title"})
-    heading.text = title
-    said = ET.Element("desc", {"id": f"{key}-desc"})
-    said.text = description
-    root.insert(0, heading)
-    root.insert(1, said)
+    for place, (tag, text) in enumerate({"title": title, "desc": description}.items()):
+        said = ET.Element(tag, {"id": f"{key}-{tag}"})
+        said.text = text
+        root.insert(place, said)
     return ET.tostring(root, encoding="unicode", short_empty_elements=False)
+
+
+def _clean_element(element: Any, key: str, referenced: set[str]) -> None:
+    element.tag = element.tag.removeprefix(_SVG)
+    link = element.attrib.pop(_LINK, None)
+    if link is not None:
+        element.set("href", f"#{key}-{link[1:]}")
+    name = element.attrib.pop("id", None)
+    if name in referenced:
+        element.set("id", f"{key}-{name}")
+    for attribute, value in list(element.attrib.items()):
+        changed = value.replace("url(#", f"url(#{key}-")
+        if attribute in {"style", "fill", "stroke"}:
+            for colour, variable in _VARIABLES.items():
+                changed = changed.replace(colour, variable)
+        element.set(attribute, changed)
 
 
 def _points(history: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
@@ -164,7 +173,7 @@ def curves(
             axes.set_yscale("log")
         _whole_ticks(axes.xaxis)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(ylabel)
+        axes.set_ylabel(ylabel or (next(iter(series)) if len(series) == 1 else ""))
         if len(series) > 1 or kept is not None:
             axes.legend()
 
@@ -178,7 +187,11 @@ def _whole_ticks(axis: Any) -> None:
 
 
 def precision_recall(key: str, found: Sequence[Curve]) -> str | None:
-    """Draw precision over recall, a colour a curve in the order given."""
+    """Draw precision over recall, a colour a curve in the order given.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     if not found:
         return None
 
@@ -192,7 +205,11 @@ def precision_recall(key: str, found: Sequence[Curve]) -> str | None:
 
 
 def calibration(key: str, facts: ClassFacts) -> str | None:
-    """Draw how often predictions were right over how sure they were, with the diagonal of honest confidence."""
+    """Draw how often predictions were right over how sure they were, with the diagonal of honest confidence.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     bins = [b for b in facts.calibration if b.count and b.confidence is not None and b.accuracy is not None]
     if not bins:
         return None
@@ -214,7 +231,11 @@ def calibration(key: str, facts: ClassFacts) -> str | None:
 
 
 def coverage(key: str, facts: ClassFacts) -> str | None:
-    """Draw accuracy over the share of examples answered."""
+    """Draw accuracy over the share of examples answered.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     curve = facts.coverage
     if not curve.x:
         return None
@@ -243,7 +264,11 @@ def _unit_square(axes: Any, xlabel: str, ylabel: str) -> None:
 
 
 def predicted_over_true(key: str, facts: NumberFacts) -> str | None:
-    """Draw predictions over truth with their 90 % intervals and the diagonal."""
+    """Draw predictions over truth with their 90 % intervals and the diagonal.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     if not facts.truth:
         return None
     ends = [*facts.truth, *facts.predicted]
@@ -275,7 +300,11 @@ def predicted_over_true(key: str, facts: NumberFacts) -> str | None:
 
 
 def residuals(key: str, facts: NumberFacts) -> str | None:
-    """Draw the histogram of truth minus prediction."""
+    """Draw the histogram of truth minus prediction.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     if not facts.counts:
         return None
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from lamina.metrics import calibration_bins, coverage_curve
 from lamina.report.facts import Bin, ClassFacts, ClassRow, Confusion, Curve, Mistake, NumberFacts
 from lamina.report.resampling import Array
 from lamina.report.scoring import Kind, compare, scores_for
+from lamina.report.text import number
 
 __all__ = ["class_facts", "compare", "number_facts", "picture", "scores_for", "thin_history", "worst_mistakes"]
 
@@ -160,44 +162,39 @@ def _pr_curves(truth: Array, probabilities: Array, classes: Sequence[str]) -> tu
 
 
 def _calibration(confidence: Array, right: Array) -> tuple[float | None, tuple[Bin, ...]]:
-    """Bin by confidence; expected calibration error Σ (n_b / n) |accuracy_b - confidence_b| (Guo et al. 2017, eq. 5).
+    """Bin by confidence.
 
     Returns:
-        The error and the bins.
+        The expected calibration error and the bins.
     """
     if not len(confidence):
         return None, ()
-    edges = np.linspace(0, 1, _BINS + 1)
-    place = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
-    counts = np.bincount(place, minlength=_BINS)
-    sure = np.bincount(place, weights=confidence, minlength=_BINS)
-    hits = np.bincount(place, weights=right, minlength=_BINS)
-    ends = _plain(edges)
+    found = calibration_bins(right, np.clip(confidence, 0.0, 1.0), _BINS)
+    ends = _plain(found.edges)
     bins = tuple(
-        Bin(ends[b], ends[b + 1], _ratio(sure[b], counts[b]), _ratio(hits[b], counts[b]), int(counts[b]))
-        for b in range(_BINS)
+        Bin(
+            low=ends[b],
+            high=ends[b + 1],
+            confidence=float(found.confidence[b]) if count else None,
+            accuracy=float(found.accuracy[b]) if count else None,
+            count=int(count),
+        )
+        for b, count in enumerate(found.count)
     )
-    return float(np.abs(sure - hits).sum() / len(confidence)), bins
+    return found.expected_error, bins
 
 
 def _coverage(confidence: Array, right: Array) -> tuple[Curve, tuple[tuple[float | None, ...], ...]]:
-    """Answer only the surest share of the examples: accuracy over coverage (Goodfellow et al. 2016, section 11.1).
+    """Answer only the surest share of the examples.
 
     Returns:
-        The curve, and for some accuracies the largest coverage that keeps them.
+        Accuracy over coverage, and for some accuracies the largest coverage that keeps them, None where none does.
     """
-    n = len(right)
-    order = np.argsort(-confidence, kind="stable")
-    accuracy = np.cumsum(right[order]) / np.arange(1, n + 1)
-    share = np.arange(1, n + 1) / max(1, n)
-    ranked = confidence[order]
-    ends = np.append(np.nonzero(np.diff(ranked))[0], n - 1) if n else np.zeros(0, dtype=int)  # ties stay together
-    accuracy, share = accuracy[ends], share[ends]
-    reached = []
-    for wanted in _ACCURACIES:
-        enough = np.nonzero(accuracy >= wanted)[0]
-        reached.append((wanted, float(share[enough[-1]]) if len(enough) else None))
-    return Curve("accuracy", *_thin(share, accuracy)), tuple(reached)
+    if not len(right):
+        return Curve("accuracy", (), ()), tuple((wanted, None) for wanted in _ACCURACIES)
+    found = coverage_curve(right, confidence)
+    reached = tuple((wanted, found.coverage_at(wanted) or None) for wanted in _ACCURACIES)
+    return Curve("accuracy", *_thin(found.coverage, found.accuracy), found.area), reached
 
 
 def number_facts(
@@ -307,7 +304,7 @@ def worst_mistakes(
         residual = truth.astype(np.float64) - expected
         size = np.where(np.isfinite(residual), np.abs(residual), np.inf)
         for i in (int(j) for j in np.argsort(-size, kind="stable")[:count]):
-            texts = f"{float(truth[i]):.6g}", f"{float(expected[i]):.6g}"
+            texts = number(float(truth[i]), 6), number(float(expected[i]), 4)
             mistakes.append(Mistake(label(i), *texts, None, None, float(residual[i]), *shows(i)))
     return tuple(mistakes)
 
@@ -335,7 +332,7 @@ def picture(pixels: Array, largest: int = 160) -> str:
 
 
 def thin_history(history: Sequence[dict[str, Any]], keep: int | None = None, most: int = 500) -> list[dict[str, Any]]:
-    """Choose records that draw the same curves: evenly spread ones, the extremes of each figure, the first and the last.
+    """Choose records that draw the same curves: evenly spread ones and the extremes of each figure.
 
     Args:
         history: Records in order.

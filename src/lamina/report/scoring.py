@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 
-from lamina.methodology.score import HIGHER_IS_BETTER, Score, words
+from lamina.methodology.score import HIGHER_IS_BETTER, Score
+from lamina.metrics import mcnemar
 from lamina.report.facts import Paired
 from lamina.report.resampling import Array, Figures, intervals
 
@@ -209,7 +211,7 @@ def compare(kind: Kind, truth: Array, ours: Array, theirs: Array, *, baseline: s
     truth, ours, theirs = (np.asarray(a, dtype=np.float64) for a in (truth, ours, theirs))
     n = len(truth)
     if n == 0:
-        return Paired(baseline, metric, None, None, None, None, test, "there are no test examples")
+        return Paired(baseline, metric, None, None, None, None, test, "not compared")
     a: Array = truth == ours if kind == "classes" else truth - ours
     b: Array = truth == theirs if kind == "classes" else truth - theirs
     measure = _mean if kind == "classes" else _root_mean_square
@@ -220,7 +222,7 @@ def compare(kind: Kind, truth: Array, ours: Array, theirs: Array, *, baseline: s
     difference = figures(np.arange(n))[metric]
     low, high = intervals(figures, {metric: difference}, n, seed)[metric]
     if kind == "classes":
-        p_value: float | None = _mcnemar(int((a & ~b).sum()), int((b & ~a).sum()))
+        p_value: float | None = mcnemar(a, b).p_value
     else:
         p_value = _bootstrap_p(difference, low, high)
     return Paired(baseline, metric, difference, low, high, p_value, test, _verdict(metric, difference, p_value))
@@ -234,30 +236,20 @@ def _root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.square(values).mean()))
 
 
-def _mcnemar(only_ours: int, only_theirs: int) -> float:
-    """Return the two-sided exact p-value that each discordant example is as likely one way as the other."""
-    if only_ours + only_theirs == 0:
-        return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(only_ours, only_ours + only_theirs, 0.5).pvalue)
-
-
 def _bootstrap_p(difference: float, low: float | None, high: float | None) -> float | None:
     """Return the two-sided p-value of a normal distribution with the width of the bootstrap interval."""
     if low is None or high is None or not np.isfinite(difference):
         return None
     if high <= low:
         return 1.0 if difference == 0 else 0.0
-    from scipy.stats import norm
-
-    return float(2 * norm.sf(abs(difference) / ((high - low) / (2 * 1.959964))))
+    deviations = abs(difference) * 2 * 1.959964 / (high - low)
+    return math.erfc(deviations / math.sqrt(2))
 
 
 def _verdict(metric: str, difference: float, p_value: float | None) -> str:
     if p_value is None or not np.isfinite(difference):
-        return "cannot be compared"
+        return "not compared"
     if p_value >= 0.05:
-        return "not a clear difference"
+        return "not clearly different"
     better = (difference > 0) == HIGHER_IS_BETTER[metric]
-    return f"clearly {'better' if better else 'worse'} in {words(metric)}"
+    return "clearly better" if better else "clearly worse"

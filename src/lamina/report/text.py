@@ -1,4 +1,4 @@
-"""Text and numbers as they stand in the page: control characters made visible, long text cut, numbers with their value."""
+"""Text and numbers as they stand in the page: control characters made visible, long text cut."""
 
 from __future__ import annotations
 
@@ -54,17 +54,18 @@ def _joins(text: str, place: int) -> bool:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Write a number with some significant digits: thousands marked, a true minus sign, powers of ten beyond 1e6.
+    """Write a number with some significant digits, whole numbers in full: thousands marked, a true minus sign.
 
     Returns:
-        Text such as ``1,234``, ``0.0312``, ``−4.2e−07``.
+        Text such as ``1,250,000``, ``0.03120``, ``−4.20e−07``.
     """
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
-        text = f"{int(value):,}" if abs(value) < 1e15 else f"{value:.3e}"
-    elif value != 0 and (abs(value) >= 1e6 or abs(value) < 1e-4):
-        text = f"{value:.{max(0, digits - 2)}e}"
+    size = abs(value)
+    if size < 1e15 and float(value).is_integer():
+        text = f"{int(value):,}"
+    elif not 1e-4 <= size < 1e9:
+        text = f"{value:.{digits - 2}e}"
     else:
-        text = f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}" if value else "0"
+        text = f"{value:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
     return text.replace("-", "\u2212")
 
 

@@ -219,7 +219,7 @@ class FlatParameters:
             p.data, p.grad = self.vector[place].view(p.shape), self.gradient[place].view(p.shape)
             start += p.numel()
 
-    def gradient_of(self, p: nn.Parameter) -> Tensor:
+    def gradient_of(self, p: Tensor) -> Tensor:
         """Return where the gradient of one of the model's parameters is."""
         assert p.grad is not None
         return p.grad

@@ -10,6 +10,7 @@ onehot(y), σ(z) - y, (µ - y) / s².
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
@@ -52,18 +53,21 @@ class SoftmaxLoss(LikelihoodLoss):
 
     def __init__(self, likelihood: Categorical, n: int, dtype: torch.dtype) -> None:
         super().__init__(likelihood, n, dtype)
-        self.delta = empty(n, likelihood.n_classes, dtype)
-        self.minus_one = torch.full((n, 1), -1.0, dtype=dtype)
+        self.log_p, self.delta = empty(n, likelihood.n_classes, dtype), empty(n, likelihood.n_classes, dtype)
+        self.row_starts = np.arange(0, n * likelihood.n_classes, likelihood.n_classes)
+        self.in_line = self.delta.array.reshape(-1)
 
     def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
         if target.dtype is not torch.int64 or target.ndim != 1:  # soft targets
             return super().__call__(outputs, target, weights)
-        log_p = torch.log_softmax(outputs.tensor, 1)
-        delta = torch.exp(log_p, out=self.delta.tensor).scatter_add_(1, target.unsqueeze(1), self.minus_one)
-        self.weigh(delta, weights)
+        torch.log_softmax(outputs.tensor, 1, out=self.log_p.tensor)
+        np.exp(self.log_p.array, out=self.delta.array)
+        self.in_line[self.row_starts + target.numpy()] -= 1
         if weights is None:
-            return nll_loss(log_p, target), self.delta
-        return weighted_mean(nll_loss(log_p, target, reduction="none"), weights), self.delta
+            self.delta.tensor.mul_(self.share)
+            return nll_loss(self.log_p.tensor, target), self.delta
+        self.weigh(self.delta.tensor, weights)
+        return weighted_mean(nll_loss(self.log_p.tensor, target, reduction="none"), weights), self.delta
 
 
 class LogisticLoss(LikelihoodLoss):

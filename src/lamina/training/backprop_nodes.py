@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from lamina.nn.column_embedding import ColumnEmbedding
 
-Gradients = Callable[[nn.Parameter], Tensor]
+Gradients = Callable[[Tensor], Tensor]
 """Where the gradient of a parameter is to be written: a tensor of its shape."""
 
 
@@ -97,15 +97,16 @@ class Relu(Node):
     """y = max(x, 0);   ∂L/∂x = δ [y > 0]."""
 
     def __init__(self, n: int, width: int, dtype: torch.dtype) -> None:
-        self.y, self.slope = empty(n, width, dtype), torch.empty(n, width, dtype=dtype)
+        self.y, self.slope = empty(n, width, dtype), empty(n, width, dtype)
+        self.zeros = np.zeros_like(self.y.array)  # a whole sheet: no broadcasting, a third of the time
 
     def forward(self, x: Sheet) -> Sheet:
-        torch.clamp_min(x.tensor, 0, out=self.y.tensor)
+        np.maximum(x.array, self.zeros, out=self.y.array)
         return self.y
 
     def backward(self, delta: Sheet) -> Sheet:
-        torch.sign(self.y.tensor, out=self.slope)  # y is never negative, so its sign is the slope, 0 or 1
-        delta.tensor.mul_(self.slope)
+        torch.sign(self.y.tensor, out=self.slope.tensor)  # y is never negative, so its sign is the slope, 0 or 1
+        np.multiply(delta.array, self.slope.array, out=delta.array)
         return delta
 
 
@@ -339,7 +340,7 @@ def why_not(name: str, layer: nn.Module, first: bool, begun: bool) -> str | None
     if kind is ColumnEmbedding:
         return None if first else f"{title} does not stand first"
     if kind is nn.Flatten:
-        usual = (layer.start_dim, layer.end_dim) == (1, -1)
+        usual = layer.start_dim == 1 and layer.end_dim == -1
         return None if usual and not begun else f"{title} does not stand before all weights"
     if kind not in _KNOWN:
         return f"{title} has no hand-written backward function"

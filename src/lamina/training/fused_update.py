@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -51,42 +52,44 @@ class _FusedAdam:
     def __init__(self, optimizer: Optimizer) -> None:
         self.kernel = _KERNELS[type(optimizer)]
         self.groups = optimizer.param_groups
-        self.tensors = [self._tensors(optimizer, group) for group in self.groups]
-        self.steps = [step for group in self.tensors for step in group[4]]
+        self.states = [[optimizer.state[p] for p in group["params"]] for group in self.groups]
+        flat = [state for states in self.states for state in states]
+        self.steps = torch.stack([state["step"] for state in flat])  # counted on together
+        for i, state in enumerate(flat):
+            state["step"] = self.steps[i]
         self.one = torch.ones(())
-        self.joined: dict[tuple[int, ...], list[list[Tensor]]] = {}
-
-    @staticmethod
-    def _tensors(optimizer: Optimizer, group: dict[str, Any]) -> list[list[Tensor]]:
-        parameters = group["params"]
-        states = [optimizer.state[p] for p in parameters]
-        columns = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")]
-        return [[p.detach() for p in parameters], [p.grad for p in parameters], *columns]
+        self.numbers: list[tuple[float, ...]] = []
+        self.calls: list[Callable[[], None]] = []
 
     def __call__(self) -> None:
-        for step in self.steps:
-            step.add_(self.one)
         numbers = [(g["lr"], *g["betas"], g["weight_decay"], g["eps"]) for g in self.groups]
-        for (rate, beta1, beta2, decay, eps), members in groupby(range(len(numbers)), numbers.__getitem__):
-            weights, gradients, m, v, steps = self._join(tuple(members))
-            self.kernel(
-                weights,
-                gradients,
-                m,
-                v,
-                [],
-                steps,
-                lr=rate,
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=decay,
-                eps=eps,
-                amsgrad=False,
-                maximize=False,
-            )
+        if numbers != self.numbers:
+            self.numbers = numbers
+            self.calls = [
+                self._call(values, list(same)) for values, same in groupby(range(len(numbers)), numbers.__getitem__)
+            ]
+        self.steps.add_(self.one)
+        for call in self.calls:
+            call()
 
-    def _join(self, members: tuple[int, ...]) -> list[list[Tensor]]:
-        if members not in self.joined:
-            chosen = [self.tensors[i] for i in members]
-            self.joined[members] = [[t for group in chosen for t in group[column]] for column in range(5)]
-        return self.joined[members]
+    def _call(self, numbers: tuple[float, ...], members: list[int]) -> Callable[[], None]:
+        """Return the kernel bound to some groups and their numbers."""
+        parameters = [p for i in members for p in self.groups[i]["params"]]
+        states = [state for i in members for state in self.states[i]]
+        rate, beta1, beta2, decay, eps = numbers
+        return partial(
+            self.kernel,
+            [p.detach() for p in parameters],
+            [p.grad for p in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            lr=rate,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+        )

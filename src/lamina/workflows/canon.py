@@ -83,8 +83,10 @@ def load_canon() -> list[Row]:
     """Return every row, in the order of the file."""
     rows = []
     for entry in _document()["method"]:
-        values = {("import_path" if key == "import" else key): value for key, value in entry.items()}
-        rows.append(Row(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}))
+        values: dict[str, Any] = {("import_path" if key == "import" else key): entry[key] for key in entry}
+        for key in ("ids", "courses", "aliases"):
+            values[key] = tuple(values.get(key, ()))
+        rows.append(Row(**values))
     return rows
 
 

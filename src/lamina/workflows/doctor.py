@@ -88,7 +88,7 @@ def _version(name: str) -> str | None:
 
 def _parts(version: str) -> tuple[int, ...]:
     numbers = []
-    for part in version.split("+")[0].split("."):
+    for part in version.split("+", maxsplit=1)[0].split("."):
         digits = "".join(c for c in part if c.isdigit())
         if not digits:
             break
@@ -120,7 +120,11 @@ def _libraries() -> Check:
 
 
 def _shadows() -> Check:
-    """Files of the user's that stand before a library of the same name."""
+    """Look for files of the user's that stand before a library of the same name.
+
+    Returns:
+        What was found.
+    """
     names = {"torch", "numpy", "sklearn", "lamina", "random", "types", "json", "logging", "click", "rich"}
     here = Path.cwd()
     found = [name for name in sorted(names) if (here / f"{name}.py").is_file()]
@@ -133,7 +137,7 @@ def _shadows() -> Check:
 def _device() -> Check:
     try:
         import torch
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in many ways
+    except Exception as error:
         return Check("device", False, f"torch cannot be imported: {error}", "install torch again")
     if torch.cuda.is_available():
         free, whole = torch.cuda.mem_get_info()

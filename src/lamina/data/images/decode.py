@@ -31,9 +31,10 @@ from lamina.errors import DataError, MachineError, shown
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-SUFFIXES = frozenset((
-    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm".split()
-))  # fmt: skip
+SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+})  # fmt: skip
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
@@ -326,7 +327,8 @@ def _damaged(error: Exception, called: str) -> DataError:
 def explained(error: DataError, source: bytes | str | os.PathLike[str]) -> DataError:
     """Say of a picture that was cut short how much of it is there.
 
-    Not for threads: Pillow has one process-wide switch for going on at the cut. Rows it never reached stay black.
+    Not for threads: Pillow has one process-wide switch for going on at the cut. Rows it never reached come
+    out in one colour: black, or for JPEG the last one decoded.
 
     Returns:
         ``error`` itself where there is nothing to add.
@@ -338,13 +340,15 @@ def explained(error: DataError, source: bytes | str | os.PathLike[str]) -> DataE
     try:
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         with Image.open(stream, formats=FORMATS) as picture:
-            rows = np.asarray(picture.convert("RGB")).any(axis=(1, 2))
+            array = np.asarray(picture.convert("RGB"))
     except Exception:
         return error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
-    present = int(rows.nonzero()[0][-1]) + 1 if rows.any() else 0
-    if present == len(rows):
+    if (array[-1] != array[-1, 0]).any():
         return error
-    what = f"cut short (the picture ends after {present / len(rows):.0%} of its rows)"
+    present = len(array) - int((array != array[-1]).any(axis=(1, 2))[::-1].argmax())
+    if present == len(array):
+        return error
+    what = f"cut short (the picture ends after {present / len(array):.0%} of its rows)"
     return CutShort(what, where=error.where, mend=error.mend)

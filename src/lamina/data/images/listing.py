@@ -228,6 +228,8 @@ def _walk(found: Listing, root: Path, top: Path, seen: set[tuple[int, int]]) -> 
             else:
                 found.others.append(_relative(entry.path, root))
     names.sort()
+    found.loops.sort()
+    found.others.sort()
     found.files += names
     found.shown += [_relative(name, root) for name in names]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lamina.data.tables.narrow import Narrowing
-from lamina.data.tables.rows import whole_rows
+from lamina.data.tables.rows import text_lines
 from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.source import Source
 from lamina.data.tables.table import Table
@@ -81,25 +81,24 @@ def read_json_lines(source: Source, *, text_columns: Collection[str], clip_inf: 
     """
     cells: dict[str, list[Any]] = {}
     lines: list[int] = []
-    for block in whole_rows(source.blocks(), name=source.name, delimiter="\x00", line=1):
-        for number, text in enumerate(block.data.decode().split("\n"), start=block.line):
-            if not text.strip():
-                continue
-            where = f"{shown(source.name)} line {number}"
-            for name, value in _parse_line(text, where).items():
-                if name not in cells:
-                    cells[name] = [None] * len(lines)
-                if isinstance(value, (dict, list)):
-                    raise DataError(
-                        f"a nested value: {shown(json.dumps(value))}",
-                        where=f'{where}, column "{shown(name)}"',
-                        mend="flatten it into columns of its own, or leave the key out",
-                    )
-                cells[name].append(value)
-            lines.append(number)
-            for column in cells.values():
-                if len(column) < len(lines):
-                    column.append(None)
+    for number, text in enumerate(text_lines(source.blocks(), source.name, 1), start=1):
+        if not text.strip():
+            continue
+        where = f"{shown(source.name)} line {number}"
+        for name, value in _parse_line(text, where).items():
+            if name not in cells:
+                cells[name] = [None] * len(lines)
+            if isinstance(value, (dict, list)):
+                raise DataError(
+                    f"a nested value: {shown(json.dumps(value))}",
+                    where=f'{where}, column "{shown(name)}"',
+                    mend="flatten it into columns of its own, or leave the key out",
+                )
+            cells[name].append(value)
+        lines.append(number)
+        for column in cells.values():
+            if len(column) < len(lines):
+                column.append(None)
     if not lines or not cells:
         raise DataError("no rows", where=shown(source.name), mend="give one JSON object a line")
     source.check_unchanged()

@@ -20,8 +20,8 @@ from pyarrow import csv as pa_csv
 
 from lamina.data.tables.judge import INTEGER, LEADING_ZERO, LONG, NUMBER, judge
 from lamina.data.tables.layout import Layout, find_layout
-from lamina.data.tables.narrow import Narrowing, joined
-from lamina.data.tables.rows import Rows, whole_rows
+from lamina.data.tables.narrow import Narrowing, extremes, joined
+from lamina.data.tables.rows import Rows, row_starts, whole_rows
 from lamina.data.tables.source import Source
 from lamina.data.tables.table import Table
 from lamina.data.tables.settle import settle_numbers, settle_texts
@@ -31,7 +31,7 @@ from lamina.errors import DataError, shown
 MAX_CELL = 1 << 20
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_ROWS = 5_000
-_PARSE_BLOCK = 1 << 21
+_PARSE_BLOCK = 1 << 20
 
 
 @dataclass
@@ -80,9 +80,7 @@ def read_delimited(
     def passes() -> Iterator[Rows]:
         blocks = _line_ends(source.blocks())
         head = next(blocks)[layout.offset :]
-        return whole_rows(
-            _chain(head, blocks), name=source.name, delimiter=layout.delimiter, line=layout.first_line
-        )
+        return whole_rows(_chain(head, blocks), name=source.name, delimiter=layout.delimiter, line=layout.first_line)
 
     del first, second
     stream.close()
@@ -98,7 +96,7 @@ def read_delimited(
     source.check_unchanged()
     columns: list[Any] = []
     for index in range(len(names)):
-        columns.append(joined(reading.parts[index]))
+        columns.append(joined(reading.parts[index], whole=not narrowing.on))
         reading.parts[index] = []
     pa.default_memory_pool().release_unused()
     notes = list(layout.notes)
@@ -156,10 +154,13 @@ def _first_pass(
             column = table.column(str(index))
             if reading.kinds[index] == "text":
                 _check_cells(column, reading.n_rows, starts, layout.names[index], source.name)
-            elif _too_long(column, source, layout, rows, index):
+                reading.parts[index].append(narrowing.text(column))
+                continue
+            low, high = extremes(column)
+            if max(abs(low), abs(high)) >= 1e15 and _some_long(source, layout, rows, index):
                 reading.set_aside.add(index)
                 continue
-            reading.parts[index].append(narrowing.block(column))
+            reading.parts[index].append(narrowing.numbers(column, low, high))
         narrowing.after_block(reading.parts)
         reading.lines.append((table.num_rows, rows.line, starts))
         reading.n_rows += table.num_rows
@@ -209,7 +210,7 @@ def _parse(
             parse_options=pa_csv.ParseOptions(
                 delimiter=layout.delimiter,
                 newlines_in_values=rows.inner_lines,
-                ignore_empty_lines=len(layout.names) > 1 or rows.n_blank > 0,
+                ignore_empty_lines=True,
                 invalid_row_handler=on_ragged,
             ),
             convert_options=pa_csv.ConvertOptions(
@@ -236,15 +237,19 @@ def _parse(
         raise DataError(shown(error, 200), where=shown(source.name), mend="write it again as plain CSV") from None
     n_rows = table.num_rows
     if rows.starts is None:
-        n_lines = rows.data.count(b"\n") + (not rows.data.endswith(b"\n"))
-        if n_rows == n_lines:
+        if n_rows == rows.n_lines:
             return table, np.arange(rows.line, rows.line + n_rows), 0
+        starts, n_blank = row_starts(rows.data, rows.line)
+        if n_rows == len(starts):
+            return table, starts, n_blank
     elif len(rows.starts) == n_rows:
         return table, rows.starts, rows.n_blank
-    starts = np.array([line for line, row in _row_by_row(rows, layout) if any(cell.strip() for cell in row[:1]) or len(row) > 1])
+    starts = np.array(
+        [line for line, row in _row_by_row(rows, layout) if any(cell.strip() for cell in row[:1]) or len(row) > 1]
+    )
     if len(starts) != n_rows:
         raise DataError("its rows cannot be told apart", where=shown(source.name), mend="write it again as plain CSV")
-    return table, starts, rows.n_blank + (len(rows.starts) if rows.starts is not None else n_lines) - n_rows
+    return table, starts, rows.n_blank + (rows.n_lines if rows.starts is None else len(rows.starts)) - n_rows
 
 
 def _row_by_row(rows: Rows, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -287,7 +292,7 @@ def _guess_kinds(source: Source, layout: Layout, rows: Rows, forced: set[int]) -
     n = len(layout.names)
     if len(rows.data) > _SAMPLE_BYTES and not rows.quoted and rows.starts is None:
         end = rows.data.rfind(b"\n", 0, _SAMPLE_BYTES) + 1 or rows.data.find(b"\n") + 1 or len(rows.data)
-        rows = Rows(rows.data[:end], rows.line, None, 0, quoted=False, inner_lines=False)
+        rows = Rows(rows.data[:end], rows.line, rows.data.count(b"\n", 0, end), None, 0, quoted=False, inner_lines=False)
     table, _, _ = _parse(source, layout, rows, ["text"] * n, list(range(n)))
     kinds = []
     for i in range(n):
@@ -344,11 +349,17 @@ def _zero_led_positions(view: np.ndarray, delimiter: str) -> np.ndarray:
     """Offsets of a 0 that begins a cell and is followed by a digit."""
     if len(view) < 2:
         return np.empty(0, np.int64)
-    found = (view[:-1] == 48) & (view[1:] >= 48) & (view[1:] <= 57)
+    mark = ord(delimiter)
+    # Four passes over the bytes: a 0, a digit after it, and before it an edge of a cell, a sign, or anything below.
+    found = (view[1:] - np.uint8(48)) < 10
+    found &= view[:-1] == 48
+    if mark < 46:
+        found[1:] &= view[:-2] < 46
+    else:
+        found[1:] &= (view[:-2] < 46) | (view[:-2] == mark)
     at = np.flatnonzero(found)
     before = view[np.maximum(at - 1, 0)]
-    edges = (at == 0) | np.isin(before, (ord(delimiter), 10, 34, 32, 43, 45))
-    at = at[edges]
+    at = at[(at == 0) | np.isin(before, (mark, 10, 34, 32, 43, 45))]
     # A sign may also stand inside a number, after its e.
     signed = np.isin(view[np.maximum(at - 1, 0)], (43, 45)) & (at > 0)
     inside = signed & np.isin(view[np.maximum(at - 2, 0)], (69, 101)) & (at > 1)
@@ -356,12 +367,8 @@ def _zero_led_positions(view: np.ndarray, delimiter: str) -> np.ndarray:
     return result
 
 
-def _too_long(column: Any, source: Source, layout: Layout, rows: Rows, index: int) -> bool:
-    """Whether a column holds whole numbers of more digits than a float keeps."""
-    extremes = pc.min_max(column)
-    low, high = extremes["min"].as_py(), extremes["max"].as_py()
-    if low is None or (abs(low) < 1e15 and abs(high) < 1e15):
-        return False
+def _some_long(source: Source, layout: Layout, rows: Rows, index: int) -> bool:
+    # Whether a column holds whole numbers of more digits than a float keeps.
     table, _, _ = _parse(source, layout, rows, ["text"] * len(layout.names), [index])
     return _some(table.column(str(index)), LONG)
 

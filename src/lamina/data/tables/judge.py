@@ -23,7 +23,9 @@ LEADING_ZERO = r"^[+-]?0[0-9]"
 LONG = r"^[+-]?[0-9]{16,}$"
 _GROUP_COMMA = r"^[+-]?([0-9]{1,3}(,[0-9]{3})+|[0-9]{1,3})(\.[0-9]+)?$"
 _GROUP_SPACE = r"^[+-]?([0-9]{1,3}([ '’\x{00a0}\x{202f}][0-9]{3})+|[0-9]{1,3})([.,][0-9]+)?$"
-_DECIMAL_COMMA = r"^[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?$|^[+-]?[0-9]{1,3}([. '’\x{00a0}\x{202f}][0-9]{3})+(,[0-9]+)?$"
+_DECIMAL_COMMA = (
+    r"^[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?$|^[+-]?[0-9]{1,3}([. '’\x{00a0}\x{202f}][0-9]{3})+(,[0-9]+)?$"
+)
 _THREES = r"^[+-]?[0-9]{1,3}([.,][0-9]{3})*$"
 _CURRENCY = "$€£¥₹"
 _ALMOST = 0.95
@@ -184,7 +186,8 @@ def _styled(text: Any, n_plain: int, *, decimal: str | None, comma_delimited: bo
     if american:
         return Verdict("number", Style(",", ".", affix), n_good=n)
     if european:
-        return Verdict("number", Style(". '’\u00a0\u202f", ",", affix), n_good=n)
+        group = ". '’\u00a0\u202f" if _any(text, r"[0-9][. '’\x{00a0}\x{202f}][0-9]") else ""
+        return Verdict("number", Style(group, ",", affix), n_good=n)
     if _matches(text, _GROUP_SPACE).all():
         sign = "," if _any(text, ",") else "."
         return Verdict("number", Style(" '’\u00a0\u202f", sign, affix), n_good=n)

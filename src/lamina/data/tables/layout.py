@@ -79,7 +79,9 @@ def find_layout(source: Source, head: bytes, *, whole: bool, delimiter: str | No
     except csv.Error:
         pass
     if not rows:
-        raise DataError("no rows: it holds no cell with anything in it", where=shown(source.name), mend="check the file")
+        raise DataError(
+            "no rows: it holds no cell with anything in it", where=shown(source.name), mend="check the file"
+        )
     first_line, first = rows[0]
     if not header:
         return Layout(delimiter, tuple(f"column{i + 1}" for i in range(len(first))), 1, 0, tuple(notes))
@@ -133,7 +135,7 @@ def _refuse_numbers_as_names(names: list[str], where: str, notes: list[str]) -> 
     filled = [name for name in names if name]
     if not filled or not all(_NUMBER.fullmatch(name) for name in filled):
         return
-    if filled in ([str(i) for i in range(len(filled))], [str(i + 1) for i in range(len(filled))]) and len(filled) > 1:
+    if len(filled) > 2 and filled == [str(i) for i in range(len(filled))]:
         notes.append("the column names are running numbers")
         return
     row = shown(", ".join(names))
@@ -178,7 +180,9 @@ def _cells_look_whole(lines: list[str], delimiter: str) -> bool:
     """Whether most cells, cut so, are single numbers, single words, or missing."""
     cells = [cell.strip() for row in csv.reader(lines[1:], delimiter=delimiter) for cell in row]
     good = sum(
-        bool(_NUMBER.fullmatch(cell.replace(",", "."))) or cell.lower() in MISSING or re.fullmatch(r"\w[\w .'-]*", cell) is not None
+        bool(_NUMBER.fullmatch(cell.replace(",", ".")))
+        or cell.lower() in MISSING
+        or re.fullmatch(r"\w[\w .'-]*", cell) is not None
         for cell in cells
     )
     return good >= 0.95 * len(cells)

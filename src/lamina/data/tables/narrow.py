@@ -24,16 +24,27 @@ class Narrowing:
         self.bytes = 0
         self.on = False
 
-    def block(self, column: Any) -> Any:
-        """Return one block of a column as one array, narrowed if the table is large.
+    def text(self, column: Any) -> Any:
+        """Return one block of a text column as one array.
 
         Returns:
             A ``pyarrow.Array``.
         """
-        if pa.types.is_string(column.type):
-            return column.combine_chunks() if column.num_chunks > 1 else column
+        return column.combine_chunks()
+
+    def numbers(self, column: Any, low: float, high: float) -> Any:
+        """Return one block of a number column as one array, narrowed if the table is large.
+
+        Args:
+            column: The block.
+            low: Its least value.
+            high: Its greatest value.
+
+        Returns:
+            A ``pyarrow.Array``.
+        """
         if self.on:
-            column = narrowed(column)
+            column = _narrowed(column, low, high)
         self.bytes += column.nbytes
         return column.combine_chunks()
 
@@ -48,6 +59,17 @@ class Narrowing:
                     blocks[i] = narrowed(block)
 
 
+def extremes(column: Any) -> tuple[float, float]:
+    """Return the least and the greatest value of a column of numbers.
+
+    Returns:
+        Two numbers; 0 and 0 if there is no value.
+    """
+    found = pc.min_max(column)
+    low, high = found["min"].as_py(), found["max"].as_py()
+    return (0.0, 0.0) if low is None else (low, high)
+
+
 def narrowed(column: Any) -> Any:
     """Return numbers in half the bytes where that is harmless.
 
@@ -56,23 +78,27 @@ def narrowed(column: Any) -> Any:
     """
     if not (pa.types.is_int64(column.type) or pa.types.is_float64(column.type)):
         return column
-    extremes = pc.min_max(column)
-    low, high = extremes["min"].as_py(), extremes["max"].as_py()
-    if low is None:
-        return column.cast(pa.int32() if pa.types.is_int64(column.type) else pa.float32())
+    return _narrowed(column, *extremes(column))
+
+
+def _narrowed(column: Any, low: float, high: float) -> Any:
     if pa.types.is_int64(column.type):
-        return column.cast(pa.int32()) if -(2**31) <= low and high < 2**31 else column
+        return column.cast(pa.int32()) if low >= -(2**31) and high < 2**31 else column
     size = max(abs(low), abs(high))
     if size == 0.0 or (1e-30 < size < 1e38 and high - low >= _SPREAD * size):
-        return column.cast(pa.float32())
+        return column.cast(pa.float32(), safe=False)
     return column
 
 
-def joined(blocks: list[Any]) -> Any:
-    """Return the blocks of a column as one array of the widest type among them; ``blocks`` is emptied.
+def joined(blocks: list[Any], *, whole: bool) -> Any:
+    """Return the blocks of a column as one column of the widest type among them; ``blocks`` is emptied.
+
+    Args:
+        blocks: Arrays.
+        whole: Whether numbers are put into one piece, which copies them.
 
     Returns:
-        A ``pyarrow.Array``, or a ``pyarrow.ChunkedArray`` for text.
+        A ``pyarrow.Array``, or a ``pyarrow.ChunkedArray``.
     """
     arrays = [one for block in blocks for one in (block.chunks if isinstance(block, pa.ChunkedArray) else [block])]
     blocks.clear()
@@ -84,6 +110,6 @@ def joined(blocks: list[Any]) -> Any:
         arrays = [array.cast(wide) for array in arrays]
     if not arrays:
         return pa.array([], pa.string())
-    if pa.types.is_string(arrays[0].type):
+    if not whole or pa.types.is_string(arrays[0].type):
         return pa.chunked_array(arrays)
     return pa.concat_arrays(arrays)

@@ -29,7 +29,9 @@ class Rows:
     Args:
         data: UTF-8, one row after another.
         line: Physical line of the first row.
-        starts: Physical line of each row that is not blank, or None if row ``i`` stands on line ``line + i``.
+        n_lines: Physical lines in it.
+        starts: Physical line of each row that is not blank, or None if every line is a row (or blank, which shows when
+            the rows are counted).
         n_blank: Blank lines left out.
         quoted: Whether a quote occurs.
         inner_lines: Whether a line end occurs inside quotes.
@@ -37,6 +39,7 @@ class Rows:
 
     data: bytes
     line: int
+    n_lines: int
     starts: np.ndarray | None
     n_blank: int
     quoted: bool
@@ -73,7 +76,7 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
             continue
         rows = _checked(data[:end], name, line)
         rest = data[end:]
-        line += rows.data.count(b"\n")
+        line += rows.n_lines
         yield rows
     if rest.strip():
         if rest.count(b'"') % 2:
@@ -81,8 +84,11 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
         yield _checked(rest, name, line)
 
 
-def check_text(data: bytes, name: str, line: int) -> None:
+def check_text(data: bytes, name: str, line: int) -> int:
     """Refuse bytes that are not UTF-8 and control characters other than tab and line ends.
+
+    Returns:
+        The number of line ends.
 
     Raises:
         DataError: Names line, character position and byte.
@@ -99,9 +105,10 @@ def check_text(data: bytes, name: str, line: int) -> None:
                 where=f"{shown(name)} line {line + before.count(10)}",
                 mend=f"give its encoding, probably --encoding {_guess(data)}",
             ) from None
-    low = np.count_nonzero(np.frombuffer(data, np.uint8) < 32)
-    if low != data.count(b"\n") + data.count(b"\r") + data.count(b"\t"):
-        view = np.frombuffer(data, np.uint8)
+    n_lines = data.count(b"\n")
+    view = np.frombuffer(data, np.uint8)
+    low = np.count_nonzero(view < 32) - n_lines
+    if low and low != data.count(b"\r") + data.count(b"\t"):
         at = int(np.flatnonzero((view < 32) & (view != _NEWLINE) & (view != _RETURN) & (view != _TAB))[0])
         start = data.rfind(b"\n", 0, at) + 1
         what = "a NUL byte" if data[at] == 0 else f"control character 0x{data[at]:02x}"
@@ -110,6 +117,7 @@ def check_text(data: bytes, name: str, line: int) -> None:
             where=f"{shown(name)} line {line + data.count(bytes([10]), 0, at)}",
             mend="the file is damaged, not text, or UTF-16 without its mark (--encoding utf-16-le)",
         )
+    return n_lines
 
 
 def _last_row_end(data: bytes, delimiter: str) -> tuple[int, bool]:
@@ -143,32 +151,45 @@ def _lone_returns(data: bytes) -> bool:
 
 def _checked(data: bytes, name: str, line: int) -> Rows:
     """Check the characters of some rows and find blank lines and line ends inside quotes."""
-    check_text(data, name, line)
-    quoted = b'"' in data
-    blank = b"\n\n" in data or b"\n\r\n" in data or data.startswith((b"\n", b"\r\n"))
-    if not quoted and not blank:
-        return Rows(data, line, None, 0, quoted=False, inner_lines=False)
+    n_ends = check_text(data, name, line)
+    n_lines = n_ends + (not data.endswith(b"\n"))
+    if b'"' not in data:
+        return Rows(data, line, n_lines, None, 0, quoted=False, inner_lines=False)
     view = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(view == _NEWLINE)
-    ends = newlines
-    if quoted:
+    ends = newlines[np.searchsorted(np.flatnonzero(view == _QUOTE), newlines) % 2 == 0]
+    if len(ends) == len(newlines):
+        return Rows(data, line, n_lines, None, 0, quoted=True, inner_lines=False)
+    starts, n_blank = row_starts(data, line)
+    return Rows(data, line, n_lines, starts, n_blank, quoted=True, inner_lines=True)
+
+
+def row_starts(data: bytes, line: int) -> tuple[np.ndarray, int]:
+    """Find where the rows of some bytes start, blank lines left out.
+
+    Args:
+        data: Whole rows, with quotes used as the format says.
+        line: Physical line of the first byte.
+
+    Returns:
+        The physical line of each row, int64 (N,), and the number of blank lines.
+    """
+    view = np.frombuffer(data, np.uint8)
+    newlines = ends = np.flatnonzero(view == _NEWLINE)
+    if b'"' in data:
         ends = newlines[np.searchsorted(np.flatnonzero(view == _QUOTE), newlines) % 2 == 0]
-    inner = len(ends) != len(newlines)
-    if not inner and not blank:
-        return Rows(data, line, None, 0, quoted=quoted, inner_lines=False)
     begins = np.concatenate([[0], ends + 1])
     stops = np.concatenate([ends, [len(data)]])
     if data.endswith(b"\n"):
         begins, stops = begins[:-1], stops[:-1]
     size = stops - begins
     empty = (size == 0) | ((size == 1) & (view[np.minimum(begins, len(data) - 1)] == _RETURN))
-    starts = line + np.searchsorted(newlines, begins[~empty])
-    return Rows(data, line, starts, int(empty.sum()), quoted=quoted, inner_lines=inner)
+    return line + np.searchsorted(newlines, begins[~empty]), int(empty.sum())
 
 
 def _carefully(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int) -> Iterator[Rows]:
     """Read row by row with the standard library and write the rows out cleanly."""
-    reader = csv.reader(_text_lines(blocks, name, line), delimiter=delimiter, strict=True)
+    reader = csv.reader(text_lines(blocks, name, line), delimiter=delimiter, strict=True)
     out = io.StringIO(newline="")
     starts: list[int] = []
     n_blank = 0
@@ -181,11 +202,17 @@ def _carefully(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
         except csv.Error as error:
             where = f"{shown(name)} line {start}"
             if "field limit" in str(error) or "field larger" in str(error):
-                raise DataError("a cell of more than 131,072 characters, or a quote never closed", where=where,
-                                mend="close the quote, or shorten the cell") from None
+                raise DataError(
+                    "a cell of more than 131,072 characters, or a quote never closed",
+                    where=where,
+                    mend="close the quote, or shorten the cell",
+                ) from None
             if "new-line" in str(error):
-                raise DataError("a carriage return inside a cell without quotes", where=where,
-                                mend="take it out, or put the cell in quotes") from None
+                raise DataError(
+                    "a carriage return inside a cell without quotes",
+                    where=where,
+                    mend="take it out, or put the cell in quotes",
+                ) from None
             raise DataError(
                 "a quote opened in this row is not closed right before the next delimiter",
                 where=where,
@@ -197,14 +224,26 @@ def _carefully(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
         csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(row)
         starts.append(start)
         if len(starts) >= _CAREFUL_ROWS:
-            yield Rows(out.getvalue().encode(), starts[0], np.array(starts), n_blank, quoted=True, inner_lines=True)
+            yield Rows(out.getvalue().encode(), starts[0], 0, np.array(starts), n_blank, quoted=True, inner_lines=True)
             out, starts, n_blank = io.StringIO(newline=""), [], 0
     if starts:
-        yield Rows(out.getvalue().encode(), starts[0], np.array(starts), n_blank, quoted=True, inner_lines=True)
+        yield Rows(out.getvalue().encode(), starts[0], 0, np.array(starts), n_blank, quoted=True, inner_lines=True)
 
 
-def _text_lines(blocks: Iterator[bytes], name: str, line: int) -> Iterator[str]:
-    """Physical lines as text, each with its end."""
+def text_lines(blocks: Iterator[bytes], name: str, line: int) -> Iterator[str]:
+    """Yield physical lines as text, checked, each with its end.
+
+    Args:
+        blocks: UTF-8 bytes, cut anywhere.
+        name: The file's name for messages.
+        line: Physical line of the first byte.
+
+    Yields:
+        One line at a time.
+
+    Raises:
+        DataError: As for ``whole_rows``.
+    """
     rest = b""
     for block in blocks:
         data = rest + block

@@ -92,7 +92,9 @@ def settle_numbers(table: Table, *, clip_inf: bool, notes: list[str]) -> Table:
         number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
         if number and 0 < column.null_count < len(column):
             rows = np.flatnonzero(np.asarray(pc.is_null(column)))[:3]
-            places = ", ".join(str(int(row) + table.first_line if table.lines is None else table.lines[row]) for row in rows)
+            places = ", ".join(
+                str(int(row) + table.first_line if table.lines is None else table.lines[row]) for row in rows
+            )
             more = ", ..." if column.null_count > 3 else ""
             one = column.null_count == 1
             notes.append(
@@ -103,10 +105,11 @@ def settle_numbers(table: Table, *, clip_inf: bool, notes: list[str]) -> Table:
 
 
 def _finite(table: Table, name: str, column: Any, *, clip_inf: bool, notes: list[str]) -> Any:
+    total = pc.sum(column).as_py()
+    if total is None or np.isfinite(total):
+        return column
     extremes = pc.min_max(column)
     low, high = extremes["min"].as_py(), extremes["max"].as_py()
-    if low is None:
-        return column
     if low != low or high != high or bool(pc.any(pc.is_nan(column)).as_py()):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         extremes = pc.min_max(column)
@@ -120,7 +123,9 @@ def _finite(table: Table, name: str, column: Any, *, clip_inf: bool, notes: list
             where=table.location(int(np.argmax(infinite)), name),
             mend="correct the cell, or replace such cells by the largest finite value: --clip-inf",
         )
-    values = np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()).copy()
+    values = np.asarray(
+        column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    ).copy()
     finite = values[np.isfinite(values)]
     top, bottom = (float(finite.max()), float(finite.min())) if len(finite) else (0.0, 0.0)
     values[np.isposinf(values)], values[np.isneginf(values)] = top, bottom

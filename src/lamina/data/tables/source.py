@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from lamina.errors import ConfigError, DataError, MachineError, shown
 
-BLOCK = 1 << 24
+BLOCK = 1 << 23
 MAX_RATIO = 200
 _RATIO_FROM = 1 << 26
 _PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -37,7 +37,11 @@ _MARKS = [
 ]
 _FOREIGN = [
     (b"%PDF", "a PDF document", "export the table from it as CSV"),
-    (b"PK\x03\x04", "a spreadsheet (.xlsx, .ods) or a zip archive", "save the sheet as CSV, or unpack the archive first"),
+    (
+        b"PK\x03\x04",
+        "a spreadsheet (.xlsx, .ods) or a zip archive",
+        "save the sheet as CSV, or unpack the archive first",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "save the sheet as CSV"),
     (b"\x89PNG", "a PNG picture", "give a table, or a folder with one sub-folder of pictures per class"),
     (b"\xff\xd8\xff", "a JPEG picture", "give a table, or a folder with one sub-folder of pictures per class"),
@@ -146,7 +150,7 @@ class Source:
         return pa.BufferReader(self.memory) if self.memory is not None else str(self.path)
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the text as UTF-8 in blocks of about 16 MiB, cut anywhere (for UTF-8 input, at any byte).
+        """Yield the text as UTF-8 in blocks of about 8 MiB, cut anywhere (for UTF-8 input, at any byte).
 
         Yields:
             Bytes; line ends as in the file.
@@ -227,7 +231,7 @@ class Source:
         with self._unpacked() as stream:
             while True:
                 try:
-                    block = stream.read(BLOCK if self.packed is None else BLOCK // 4)
+                    block = stream.read(BLOCK)
                 except (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError) as error:
                     if self.packed is None:
                         raise MachineError(

@@ -1,0 +1,161 @@
+"""From a table to a learning problem: what each column is, which rows train, what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lamina.data.tables.table import Table
+from lamina.data.tables.prepare import TablePreparation
+from lamina.data.tables.roles import Roles, infer_roles
+from lamina.data.tables.split import Split, duplicates_across, shared_rows, split_rows
+from lamina.data.tables.table import unknown_column
+from lamina.data.tables.targets import ClassTarget, Target, infer_target, unlabelled
+from lamina.errors import DataError, shown
+from lamina.methodology.problem import Problem, encode_targets
+from lamina.runs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was decided about a table, to be said and reported.
+
+    Attributes:
+        table: The rows that are used, the source's.
+        roles: What each column is.
+        notes: What was done, one sentence each.
+        warnings: What may make the figures wrong, each beginning with its code.
+        split: How the rows were divided, in words.
+    """
+
+    table: Table
+    roles: Roles
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    split: str
+
+
+def problem_of_table(
+    table: Table, targets: Sequence[str], settings: Settings, *, test: Table | None = None
+) -> tuple[Problem, Findings]:
+    """Make the problem of predicting some columns of a table from the others.
+
+    Everything is learnt from the training rows alone: class lists apart, which the split must know to spread them.
+
+    Args:
+        table: The data.
+        targets: Columns to predict, at least one.
+        settings: How to split and which columns to use.
+        test: Rows to test on, instead of a share of the table.
+
+    Returns:
+        The problem, and what was decided on the way.
+
+    Raises:
+        ConfigError: If a column is not there.
+        DataError: If the data cannot be used.
+    """
+    notes: list[str] = []
+    for name in targets:
+        if name not in table.columns:
+            raise unknown_column(name, table)
+    if settings.drop_unlabelled:
+        table, dropped = _labelled(table, targets)
+        if dropped:
+            notes.append(f"{dropped:,} rows without a target left out (--drop-unlabelled)")
+    ignore = [*settings.ignore, *([settings.group] if settings.group else [])]
+    roles = infer_roles(table, targets=targets, use=settings.use, categorical=settings.categorical, ignore=ignore)
+    whole = [infer_target(table, name, task=settings.task, min_class=1 if settings.min_class > 1 else 2) for name in targets]
+    if settings.min_class > 1:
+        table, whole, small = _without_small_classes(table, whole, settings.min_class)
+        notes += small
+    split, words = _split(table, whole, settings, test is not None)
+    notes += [note for target in whole if (note := target.note)]
+    final = [_settled(table, target, split.train) for target in whole]
+    preparation = TablePreparation.fit(table, roles, split.train, numeric=settings.numeric)
+    warnings = list(roles.warnings)
+    matrix, _ = preparation.transform(table)
+    encoded = encode_targets(tuple(final), [table.column(t.name) for t in final])
+    if test is not None:
+        n = table.n_rows
+        for name in targets:
+            if name not in test.columns:
+                raise unknown_column(name, test)
+        more, _ = preparation.transform(test)
+        matrix = np.concatenate([matrix, more])
+        encoded = torch.cat([encoded, encode_targets(tuple(final), [test.column(t.name) for t in final])])
+        split = replace(split, test=np.arange(n, n + test.n_rows))
+        count, share = shared_rows(table, test)
+        words += f"; tested on the {test.n_rows:,} rows of {shown(test.name)}"
+    else:
+        count, share = duplicates_across(table, split)
+    if count:
+        warnings.append(
+            f"W-DUP {count:,} test rows ({share:.1%}) also stand in the training or validation part: "
+            "the score is too good by what the model remembers of them"
+        )
+    problem = Problem(table.name, torch.from_numpy(matrix), encoded, tuple(final), split, preparation)
+    return problem, Findings(table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words)
+
+
+def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
+    missing = np.zeros(table.n_rows, bool)
+    for name in targets:
+        missing |= unlabelled(table, name)
+    return (table.take(np.flatnonzero(~missing)), int(missing.sum())) if missing.any() else (table, 0)
+
+
+def _without_small_classes(table: Table, targets: list[Target], least: int) -> tuple[Table, list[Target], list[str]]:
+    notes, keep = [], np.ones(table.n_rows, bool)
+    for target in targets:
+        if not isinstance(target, ClassTarget):
+            continue
+        codes = target.encode(table.column(target.name))
+        counts = np.bincount(codes, minlength=len(target.classes))
+        small = [target.classes[k] for k in np.flatnonzero(counts < least)]
+        if small:
+            keep &= counts[codes] >= least
+            listed = ", ".join(shown(label, 20) for label in small[:5])
+            notes.append(f"classes of fewer than {least} rows left out: {listed}{', ...' if len(small) > 5 else ''}")
+    if keep.all():
+        return table, targets, notes
+    table = table.take(np.flatnonzero(keep))
+    return table, [infer_target(table, t.name, task=t.kind, min_class=2) for t in targets], notes  # type: ignore[arg-type]
+
+
+def _split(table: Table, targets: list[Target], settings: Settings, tested: bool) -> tuple[Split, str]:
+    a, b, c = settings.split
+    shares = (a / (a + b), b / (a + b), 0.0) if tested else (a, b, c)
+    words = "/".join(f"{100 * share:g}" for share in shares[: 2 if tested else 3])
+    for name in (settings.group, settings.time):
+        if name is not None and name not in table.columns:
+            raise unknown_column(name, table)
+    if settings.group is not None:
+        split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, groups=table.column(settings.group))
+        return split, f'{words} by group "{shown(settings.group)}", seed {settings.seed}'
+    if settings.time is not None:
+        split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, time=table.column(settings.time))
+        return split, f'{words} by time "{shown(settings.time)}", earlier rows train'
+    first = targets[0]
+    if isinstance(first, ClassTarget):
+        codes = first.encode(table.column(first.name))
+        split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, stratify=codes)
+        return split, f"{words} by class, rows shuffled with seed {settings.seed}"
+    return split_rows(table.n_rows, fractions=shares, seed=settings.seed), f"{words}, rows shuffled with seed {settings.seed}"
+
+
+def _settled(table: Table, target: Target, rows: np.ndarray) -> Target:
+    """Take mean and scale from the training rows; the list of classes stays, if training has them all."""
+    if isinstance(target, ClassTarget):
+        counts = np.bincount(target.encode(table.column(target.name))[rows], minlength=len(target.classes))
+        for k in np.flatnonzero(counts == 0):
+            raise DataError(
+                f'the class "{shown(target.classes[k])}" has no row in the training part',
+                where=f'{shown(table.name)} column "{shown(target.name)}"',
+                mend="give more rows of it, leave small classes out with --min-class 2, or split otherwise",
+            )
+        return replace(target, counts=tuple(int(n) for n in counts))
+    return replace(infer_target(table, target.name, task=target.kind, rows=rows), note=target.note)

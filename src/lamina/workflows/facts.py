@@ -1,0 +1,268 @@
+"""Gathers what a fit was into the facts of its report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from lamina.data.images import ImageSet
+from lamina.data.tables.table import Table
+from lamina.data.tables.prepare import TablePreparation
+from lamina.data.tables.targets import ClassTarget, CountTarget, Target
+from lamina.methodology.diagnosis import diagnose
+from lamina.methodology.importance import MOST_ROWS, permutation_importance
+from lamina.methodology.problem import Problem
+from lamina.methodology.reference import Reference
+from lamina.methodology.score import Score
+from lamina.methodology.train import Trained
+from lamina.report.facts import Importance, Mistake, Paired, ScoreRow, TargetFacts
+from lamina.report.facts import Target as ReportTarget
+from lamina.report.gather import class_facts, number_facts, picture, worst_mistakes
+from lamina.report.scoring import compare, scores_for
+from lamina.runs.predictor import Predictor, TargetPrediction
+from lamina.runs.settings import Settings
+
+Kind = Literal["classes", "number", "count"]
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+SCORED_ROWS = 50_000
+"""At most this many training examples are scored; their interval is then narrower than any line drawn."""
+
+
+def kind_of(target: Target) -> Kind:
+    """Return what the report calls the kind of a target."""
+    if isinstance(target, ClassTarget):
+        return "classes"
+    return "count" if isinstance(target, CountTarget) else "number"
+
+
+def leading_metric(kind: Kind) -> str:
+    """Return the figure that leads the page."""
+    return "accuracy" if kind == "classes" else "rmse"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One target's truth, predictions and figures on each part.
+
+    Attributes:
+        target: The target.
+        truth: Part to ``(N,)`` codes or numbers in the target's own unit.
+        said: Part to our prediction.
+        nll: Part to ``(N,)`` nats, where there is one target; else None.
+        scores: Part to figures.
+        baselines: The target's references.
+        baseline_scores: Name and part to figures.
+    """
+
+    target: Target
+    truth: dict[str, np.ndarray]
+    said: dict[str, TargetPrediction]
+    nll: dict[str, np.ndarray | None]
+    scores: dict[str, dict[str, Score]]
+    baselines: list[Reference]
+    baseline_scores: dict[tuple[str, str], dict[str, Score]]
+
+    @property
+    def kind(self) -> Kind:
+        """What the report calls it."""
+        return kind_of(self.target)
+
+
+def truth_of(problem: Problem, column: int, rows: np.ndarray) -> np.ndarray:
+    """Return codes, or numbers in the target's own unit.
+
+    Returns:
+        ``(N,)``.
+    """
+    encoded = problem.encoded if problem.encoded.ndim == 1 else problem.encoded[:, column]
+    values = encoded[torch.from_numpy(rows)].numpy()
+    target = problem.targets[column]
+    return values.astype(np.int64) if isinstance(target, ClassTarget) else np.asarray(target.decode(values), np.float64)
+
+
+def score_reference(reference: Reference, truth: np.ndarray, part: str, seed: int) -> dict[str, Score]:
+    """Return a baseline's figures on a part."""
+    kind = kind_of(reference.target)
+    predictions = reference.predictions[part]
+    if kind == "classes":
+        return scores_for(kind, truth, probabilities=predictions, seed=seed)
+    return scores_for(kind, truth, mean=predictions, seed=seed)
+
+
+def score_all(problem: Problem, predictor: Predictor, references: Sequence[Reference], seed: int) -> list[Scored]:
+    """Predict every part once and score our model and the baselines.
+
+    Args:
+        problem: What was learnt.
+        predictor: Our model.
+        references: The baselines.
+        seed: Of the bootstrap.
+
+    Returns:
+        One entry a target.
+    """
+    rows = {part: getattr(problem.split, part) for part in PARTS}
+    if len(rows["train"]) > SCORED_ROWS:
+        rows["train"] = np.sort(np.random.default_rng(seed).choice(rows["train"], SCORED_ROWS, replace=False))
+    outputs, said = {}, {}
+    for part, chosen in rows.items():
+        outputs[part] = predictor.outputs(problem.inputs[torch.from_numpy(chosen)])
+        said[part] = predictor.read(outputs[part])
+    found = []
+    for column, target in enumerate(problem.targets):
+        kind = kind_of(target)
+        truth = {part: truth_of(problem, column, chosen) for part, chosen in rows.items()}
+        nll: dict[str, np.ndarray | None] = dict.fromkeys(rows)
+        if len(problem.targets) == 1:
+            for part, chosen in rows.items():
+                nll[part] = -predictor.log_prob(outputs[part], problem.encoded[torch.from_numpy(chosen)])
+        scores = {}
+        for part in rows:
+            answer = said[part][column]
+            if kind == "classes":
+                scores[part] = scores_for(kind, truth[part], probabilities=answer.probabilities, nll=nll[part], seed=seed)
+            else:
+                scores[part] = scores_for(kind, truth[part], mean=answer.prediction, nll=nll[part], seed=seed)
+        ours = [r for r in references if r.target is target]
+        theirs = {(r.name, p): score_reference(r, truth[p], p, seed) for r in ours for p in r.predictions}
+        found.append(Scored(target, truth, {p: said[p][column] for p in rows}, nll, scores, ours, theirs))
+    return found
+
+
+def target_facts(
+    scored: Scored, problem: Problem, trained: Trained, settings: Settings, data: Table | ImageSet, tested: Table | None
+) -> TargetFacts:
+    """Gather the section of one target.
+
+    Args:
+        scored: Its predictions and figures.
+        problem: What was learnt.
+        trained: How training went.
+        settings: Completed.
+        data: The source, to show mistakes from.
+        tested: The table of ``--test``, whose rows stand after the source's.
+
+    Returns:
+        The facts.
+    """
+    kind, target = scored.kind, scored.target
+    metric = leading_metric(kind)
+    rows = [ScoreRow("this model", PARTS[part], True, scores) for part, scores in scored.scores.items() if len(scored.truth[part])]
+    rows += [ScoreRow(name, PARTS[part], False, s) for (name, part), s in scored.baseline_scores.items() if len(scored.truth[part])]
+    part = "test" if len(scored.truth["test"]) else "valid" if len(scored.truth["valid"]) else "train"
+    truth, answer = scored.truth[part], scored.said[part]
+    facts = TargetFacts(
+        target=ReportTarget(target.name, kind, _class_names(target), _class_counts(problem, target)),
+        metric=metric,
+        scores=tuple(rows),
+        diagnosis=diagnose(
+            trained.history.records,
+            metric=metric,
+            train=scored.scores["train"],
+            valid=scored.scores["valid" if len(scored.truth["valid"]) else part],
+            baselines={r.name: scored.baseline_scores[r.name, "valid" if len(scored.truth["valid"]) else part] for r in scored.baselines},
+            constant=scored.baselines[0].name if scored.baselines else None,
+            n_train=len(problem.split.train),
+            n_parameters=n_parameters(trained),
+            max_epochs=settings.epochs,
+            best_epoch=trained.best_epoch,
+            settings=settings.to_dict(),
+        ),
+        paired=_paired(scored, part, settings.seed),
+        classes=class_facts(truth, answer.probabilities, _class_names(target)) if answer.probabilities is not None else None,
+        numbers=None if kind == "classes" else number_facts(truth, answer.prediction, answer.low, answer.high, seed=settings.seed),
+        mistakes=_mistakes(scored, part, problem, data, tested) if settings.examples else (),
+    )
+    return facts
+
+
+def importance_facts(problem: Problem, predictor: Predictor, column: int, settings: Settings) -> tuple[Importance, ...]:
+    """Return the permutation importance of a table's columns on the validation part.
+
+    Returns:
+        Most important first; nothing for pictures.
+    """
+    if not isinstance(problem.preparation, TablePreparation):
+        return ()
+    rows = problem.split.valid if len(problem.split.valid) else problem.split.train
+    rows = rows[:: max(1, math.ceil(len(rows) / MOST_ROWS))]
+    truth = truth_of(problem, column, rows)
+    kind = kind_of(problem.targets[column])
+
+    def score(inputs: torch.Tensor) -> float:
+        answer = predictor.read(predictor.outputs(inputs))[column]
+        if kind == "classes" and answer.probabilities is not None:
+            return float(np.mean(answer.probabilities.argmax(1) == truth))
+        return -float(np.sqrt(np.mean((np.asarray(answer.prediction, np.float64) - truth) ** 2)))
+
+    groups = problem.preparation.groups
+    repeats = 5 if len(groups) <= 50 else 1
+    found = permutation_importance(score, problem.inputs[torch.from_numpy(rows)], groups, seed=settings.seed, repeats=repeats)
+    return tuple(Importance(entry.column, entry.drop, entry.low, entry.high) for entry in found)
+
+
+def n_parameters(trained: Trained) -> int:
+    """Return how many numbers were learnt."""
+    return sum(p.numel() for p in trained.predictor.model.parameters())
+
+
+def _class_names(target: Target) -> tuple[str, ...]:
+    return tuple(str(label) for label in target.classes) if isinstance(target, ClassTarget) else ()
+
+
+def _class_counts(problem: Problem, target: Target) -> tuple[int, ...]:
+    if not isinstance(target, ClassTarget):
+        return ()
+    codes = truth_of(problem, problem.targets.index(target), np.arange(problem.encoded.shape[0]))
+    return tuple(int(n) for n in np.bincount(codes[codes >= 0], minlength=len(target.classes)))
+
+
+def _paired(scored: Scored, part: str, seed: int) -> Paired | None:
+    if not scored.baselines:
+        return None
+    metric = leading_metric(scored.kind)
+    best = scored.baselines[0]
+    for reference in scored.baselines[1:]:
+        if scored.baseline_scores[reference.name, part][metric].better_than(scored.baseline_scores[best.name, part][metric]):
+            best = reference
+    answer, theirs = scored.said[part], best.predictions[part]
+    if scored.kind == "classes" and answer.probabilities is not None:
+        return compare("classes", scored.truth[part], answer.probabilities.argmax(1), theirs.argmax(1), baseline=best.name, seed=seed)
+    return compare(scored.kind, scored.truth[part], answer.prediction, theirs, baseline=best.name, seed=seed)
+
+
+def _mistakes(scored: Scored, part: str, problem: Problem, data: Table | ImageSet, tested: Table | None) -> tuple[Mistake, ...]:
+    rows = getattr(problem.split, part)
+    n = len(data) if isinstance(data, ImageSet) else data.n_rows
+    shows: dict[str, Any] = {}
+    if isinstance(data, ImageSet):
+        shows["image"] = lambda i: picture(data.pixels[rows[i]])
+
+    def place(i: int) -> str:
+        row = int(rows[i])
+        if isinstance(data, Table) and row >= n and tested is not None:
+            return tested.location(row - n)
+        return data.location(row)
+
+    if isinstance(data, Table):
+
+        def values(i: int) -> dict[str, str]:
+            row = int(rows[i])
+            return tested.cells([row - n])[0] if row >= n and tested is not None else data.cells([row])[0]
+
+        shows["values"] = values
+    answer = scored.said[part]
+    return worst_mistakes(
+        scored.kind,
+        scored.truth[part],
+        probabilities=answer.probabilities,
+        mean=None if scored.kind == "classes" else answer.prediction,
+        classes=_class_names(scored.target),
+        label=place,
+        **shows,
+    )
