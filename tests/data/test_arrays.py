@@ -29,8 +29,14 @@ def refusal(path, kind=DataError, **options):
 
 
 class TestVectors:
-    @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.bool_, np.float16], ids=lambda t: t.__name__)
-    @pytest.mark.parametrize("y", [np.arange(5), np.linspace(0, 1, 5), np.array(list("abcab")), np.ones((5, 2))], ids=["int", "float", "text", "two"])
+    @pytest.mark.parametrize(
+        "dtype", [np.float32, np.float64, np.int16, np.bool_, np.float16], ids=lambda t: t.__name__
+    )
+    @pytest.mark.parametrize(
+        "y",
+        [np.arange(5), np.linspace(0, 1, 5), np.array(list("abcab")), np.ones((5, 2))],
+        ids=["int", "float", "text", "two"],
+    )
     @pytest.mark.parametrize("compressed", [True, False])
     def test_values(self, tmp_path, dtype, y, compressed):
         x = RNG.integers(0, 2, (5, 3)).astype(dtype)

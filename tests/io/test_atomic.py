@@ -14,8 +14,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults import Fail, Shim, replaced
 
+from lab.faults import Fail, Shim, replaced
 from lamina import io
 from lamina.errors import ConfigError, LaminaError, MachineError
 from lamina.io import atomic, filesystem

@@ -36,7 +36,7 @@ def test_j1_not_a_model_folder(tmp_path):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"run.toml is missing \(it holds a.txt, b.txt, c.txt\)"):
         io.refuse_foreign(tmp_path)
-    with pytest.raises(CheckpointError, match="manifest.json is missing"):
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
         io.read_generation(tmp_path)
     with pytest.raises(CheckpointError, match="no such folder"):
         io.read_generation(tmp_path / "none")

@@ -9,8 +9,8 @@ import shutil
 import threading
 
 import pytest
-from lab.faults import Fail, Shim, count_calls, replaced
 
+from lab.faults import Fail, Shim, count_calls, replaced
 from lamina import io
 from lamina.errors import CheckpointError, ConfigError, MachineError
 from lamina.io.strict_json import guarded_bytes

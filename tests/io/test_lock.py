@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -34,9 +35,9 @@ def test_second_taker_is_told_pid_and_host(tmp_path):
     holder = _holder(tmp_path)
     try:
         start = time.monotonic()
-        with pytest.raises(MachineError, match=rf"is in use by process {holder.pid} on ") as caught:
-            with io.lock_folder(tmp_path):
-                raise AssertionError("two holders")
+        named = pytest.raises(MachineError, match=rf"is in use by process {holder.pid} on ")
+        with named as caught, io.lock_folder(tmp_path):
+            raise AssertionError("two holders")
         assert time.monotonic() - start < 1
         assert f"kill {holder.pid}" in caught.value.mend
         assert caught.value.exit_code == 5
@@ -59,21 +60,26 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path, end):
 
 def test_a_forked_worker_that_outlives_the_holder(tmp_path):
     """A data worker keeps its parent's lock until it ends: the next run waits for that a moment."""
-    code = HOLD.replace("    print", "    import os\n    if os.fork() == 0: time.sleep(0.7); os._exit(0)\n    print")
+    code = HOLD.replace(
+        "    print",
+        "    import os\n    if os.fork() == 0:\n"
+        "        while not os.path.exists(sys.argv[1] + '/end'): time.sleep(0.05)\n        os._exit(0)\n    print",
+    )
     holder = _holder(tmp_path, code)
     holder.kill()
     holder.wait()
     with pytest.raises(MachineError, match=f"process {holder.pid}"), io.lock_folder(tmp_path, patience=0.0):
         raise AssertionError("two holders")
-    with io.lock_folder(tmp_path, patience=20.0) as lock:
+    threading.Timer(0.2, (tmp_path / "end").touch).start()
+    with io.lock_folder(tmp_path, patience=30.0) as lock:
         assert str(holder.pid) in lock.note
     holder.communicate()
 
 
 def test_same_process_twice_and_again(tmp_path):
-    with io.lock_folder(tmp_path), pytest.raises(MachineError, match=f"process {os.getpid()} on"):
-        with io.lock_folder(tmp_path):
-            raise AssertionError("two holders")
+    named = pytest.raises(MachineError, match=f"process {os.getpid()} on")
+    with io.lock_folder(tmp_path), named, io.lock_folder(tmp_path):
+        raise AssertionError("two holders")
     with io.lock_folder(tmp_path):
         pass
 

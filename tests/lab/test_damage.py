@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from lab.damage import rot
 
+from lab.damage import rot
 from lamina import io
 
 N = 2100  # times five kinds of files

@@ -1,14 +1,15 @@
-"""The laboratory itself: writers that are wrong on purpose, each in one way, must be caught by the trial made for it."""
+"""The laboratory itself: writers that are wrong on purpose, each in one way, must be caught by the trials for it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+
 from lab.faults import Writer, fault_points, kill_points, power_cuts, short_writes
 from lab.writers import NEW, OLD, told
-
 from lamina import io
 from lamina.errors import MachineError
 from lamina.io import filesystem
@@ -61,10 +62,8 @@ def delete_then_rename(path: Path) -> None:
 
 
 def swallowing_errors(path: Path) -> None:
-    try:
+    with contextlib.suppress(MachineError):
         io.write_file(path, NEW)
-    except MachineError:
-        pass
 
 
 def raising_bare_errors(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab.faults import Tally, fault_points, kill_points, power_cuts, short_writes
 from lab.writers import WRITERS
 

@@ -344,6 +344,7 @@ def test_json_round_trip(name: str) -> None:
         {"likelihood": "os.system", "n_targets": 1},
         {"likelihood": "gaussian"},
         {"likelihood": "gaussian", "n_targets": True, "scale": None},
+        {"likelihood": "gaussian", "n_targets": 1, "scale": True},
         {"likelihood": "gaussian", "n_targets": 1, "scale": -1.0},
         {"likelihood": "gaussian", "n_targets": 1, "scale": math.nan},
         {"likelihood": "gaussian", "n_targets": 1, "scale": "1"},

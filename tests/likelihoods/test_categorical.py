@@ -43,6 +43,12 @@ def test_L05_minimum_is_the_targets_entropy_not_zero() -> None:
     assert -best.log_prob(t.log() + 0.1 * logits(1, 3), t).item() > entropy
 
 
+def test_a_row_that_does_not_sum_to_one_weights_the_example() -> None:
+    z, t = logits(4, 3).requires_grad_(), 2.5 * logits(4, 3, seed=1).softmax(1)
+    (-Categorical(3).log_prob(z, t)).sum().backward()
+    torch.testing.assert_close(Categorical(3).nll_gradient(z.detach(), t), z.grad, rtol=1e-12, atol=1e-12)
+
+
 def test_C06_shift_invariance() -> None:
     z, y = logits(5, 3), torch.arange(5) % 3
     torch.testing.assert_close(Categorical(3).log_prob(z + 1e4, y), Categorical(3).log_prob(z, y), rtol=0, atol=1e-11)

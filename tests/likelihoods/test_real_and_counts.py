@@ -60,6 +60,15 @@ def test_poisson_goes_on_along_its_tangent() -> None:
     np.testing.assert_allclose(Poisson().mean(at), [math.exp(19.0), e20, 2 * e20, 6 * e20], rtol=1e-14)
 
 
+def test_poisson_gradient_beyond_the_knee() -> None:
+    at, y = (
+        torch.tensor([[20.5], [30.0], [1e4]], dtype=torch.float64, requires_grad=True),
+        torch.tensor([0.0, 1e9, 5.0]),
+    )
+    (-Poisson().log_prob(at, y)).sum().backward()
+    torch.testing.assert_close(Poisson().nll_gradient(at.detach(), y), at.grad, rtol=1e-12, atol=0)
+
+
 def test_L04_bernoulli_in_the_far_tail() -> None:
     z = torch.tensor([[1e3], [-1e3], [40.0]], dtype=torch.float64)
     wrong, right = torch.tensor([0, 1, 0]), torch.tensor([1, 0, 1])

@@ -22,7 +22,9 @@ SCIPY = {"bca": "BCa", "percentile": "percentile"}
 
 
 @pytest.mark.parametrize("method", ["bca", "percentile"])
-@pytest.mark.parametrize("data", [SKEWED, rng(8).normal(size=61)], ids=["skewed", "normal"])
+@pytest.mark.parametrize(
+    "data", [SKEWED, rng(8).normal(size=61), np.array([0.0, 1, 2, 2, 5, 1, 0, 0])], ids=["skewed", "normal", "ties"]
+)
 def test_mean_interval_is_scipys(method: str, data: np.ndarray) -> None:
     theirs = stats.bootstrap((data,), np.mean, method=SCIPY[method], n_resamples=2000, rng=rng(1)).confidence_interval
     ours = mean_interval(data, generator=rng(1), n_resamples=2000, method=method)  # the same draws from the same seed

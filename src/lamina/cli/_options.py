@@ -105,7 +105,7 @@ def reading_options(function: F) -> F:
     for name, setting, metavar, text in reversed(_SETTING_OPTIONS):
         if setting in _READING:
             switch = {"is_flag": True, "default": None} if metavar is None else {"metavar": metavar}
-            function = click.option(name, setting, help=text, **switch)(function)  # type: ignore[arg-type]
+            function = click.option(name, setting, help=text, **switch)(function)
     return function
 
 

@@ -63,7 +63,7 @@ def read_npz(
     Raises:
         DataError: If the file cannot be used; the message names the array and the row.
         MachineError: If it may not be read or does not fit into memory.
-    """
+    """  # noqa: DOC502
     path = Path(path)
     where = shown(path, 200)
     limit = available_memory() // 2 if memory_limit is None else memory_limit
@@ -103,7 +103,7 @@ def read_npz(
 
 
 def _members(path: Path, where: str, limit: int, need_targets: bool) -> dict[str, NDArray[Any]]:
-    """Read the arrays called x and y, their unpacked size checked beforehand."""
+    # Read the arrays called x and y, their unpacked size checked beforehand.
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}

@@ -50,7 +50,8 @@ class InMemory:
     out slices pays that once for many small batches, and memory stays at one block.
 
     Args:
-        data: All examples; a memory-mapped numpy array may stand behind ``inputs``.
+        data: Examples; a memory-mapped numpy array may stand behind ``inputs``, of which only what a block needs is read.
+        rows: ``(n,)`` int64, which of the examples to draw, in this order where not shuffled; all if not given.
         batch_size: Examples a step. A last batch of one example joins the batch before it (batch normalisation has
             no variance over one example).
         seed: Decides the order together with the epoch.
@@ -68,6 +69,7 @@ class InMemory:
         data: Batch,
         batch_size: int,
         *,
+        rows: Tensor | None = None,
         seed: int = 0,
         shuffle: bool = True,
         augment: Augmentation | None = None,
@@ -76,11 +78,12 @@ class InMemory:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}", where="InMemory")
-        if data.size == 0:
+        self.n_examples = data.size if rows is None else len(rows)
+        if self.n_examples == 0:
             raise ConfigError("there are no examples to draw batches from", where="InMemory")
-        self.data, self.batch_size, self.seed, self.shuffle = data, min(batch_size, data.size), seed, shuffle
+        self.data, self.batch_size, self.seed, self.shuffle = data, min(batch_size, self.n_examples), seed, shuffle
+        self.rows = rows
         self.augment, self.device = augment, torch.device(device)
-        self.n_examples = data.size
         whole, rest = divmod(self.n_examples, self.batch_size)
         self._steps = whole + (rest > 1 or (rest == 1 and whole == 0))
         example_bytes = max(1, data.inputs[:1].numel() * data.inputs.element_size())
@@ -96,6 +99,8 @@ class InMemory:
             Batches of ``batch_size`` examples, the last one smaller or larger by one.
         """
         order = epoch_order(self.n_examples, self.seed, epoch) if self.shuffle else torch.arange(self.n_examples)
+        if self.rows is not None:
+            order = self.rows[order]
         order = order.to(self.data.inputs.device)
         size, steps = self.batch_size, self._steps
         for first in range(start, steps, self._block):

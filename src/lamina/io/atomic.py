@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,6 +30,7 @@ Content = Chunk | Iterable[Chunk]
 
 _PIECE = 4 << 20
 _IN_PARALLEL = 1 << 20
+_BEHIND = 16
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<host>[0-9a-f]{6})[0-9a-f]{12}\.tmp", re.DOTALL)
 _HOUR = 3600.0
 
@@ -172,7 +173,7 @@ def append_to(path: str | Path, chunks: Content, *, after: int) -> int:
         try:
             if os.fstat(fd).st_size != after:
                 patiently(system.truncate, fd, after)
-            size, _ = write_hashed(fd, chunks)
+            size = write_open(fd, chunks)
             patiently(system.fsync, fd)
         finally:
             system.close(fd)
@@ -209,7 +210,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def write_new(path: Path, chunks: Content) -> tuple[int, str]:
-    """Create a file, write and sync it.
+    """Create a file, write and sync it. Its hash is taken while it is written and synced.
 
     Raises ``OSError`` if the operating system refuses; also if the file exists.
 
@@ -218,47 +219,71 @@ def write_new(path: Path, chunks: Content) -> tuple[int, str]:
     """
     system = filesystem.active
     fd = patiently(system.open, path, CREATE)
-    try:
-        written = write_hashed(fd, chunks)
-        patiently(system.fsync, fd)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
-            system.close(fd)
-        raise
-    system.close(fd)  # an error here is a failed write (network disks report late)
-    return written
+    with _Hash() as digest:
+        try:
+            size = write_open(fd, chunks, digest.update)
+            patiently(system.fsync, fd)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                system.close(fd)
+            raise
+        system.close(fd)  # an error here is a failed write (network disks report late)
+        return size, digest.hexdigest()
 
 
-def write_hashed(fd: int, chunks: Content) -> tuple[int, str]:
-    """Write all chunks to an open file and hash them; the hash of a large piece runs while it is written.
+def write_open(fd: int, chunks: Content, seen: Callable[[memoryview[Any]], object] | None = None) -> int:
+    """Write all chunks to an open file.
 
     Raises ``OSError`` if the operating system refuses.
 
+    Args:
+        fd: The open file.
+        chunks: The content.
+        seen: Is given every piece before it is written.
+
     Returns:
-        The number of bytes written and their SHA-256.
+        The number of bytes written.
     """
-    digest, size = hashlib.sha256(), 0
-    with contextlib.ExitStack() as stack:
-        pool: futures.ThreadPoolExecutor | None = None
-        for piece in _pieces(chunks):
-            if len(piece) < _IN_PARALLEL:
-                digest.update(piece)
-                _write_whole(fd, piece)
-            else:
-                pool = pool or stack.enter_context(_threads(1))
-                hashing = pool.submit(digest.update, piece)
-                try:
-                    _write_whole(fd, piece)
-                finally:
-                    hashing.result()
-            size += len(piece)
-    return size, digest.hexdigest()
+    size = 0
+    for piece in _pieces(chunks):
+        if seen is not None:
+            seen(piece)
+        _write_whole(fd, piece)
+        size += len(piece)
+    return size
 
 
-def _threads(n: int) -> futures.ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
+class _Hash:
+    """A SHA-256 that a second thread takes for large pieces, at most 64 MB behind."""
 
-    return ThreadPoolExecutor(n)
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._thread: futures.ThreadPoolExecutor | None = None
+        self._waiting: list[futures.Future[None]] = []
+
+    def __enter__(self) -> _Hash:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def update(self, piece: memoryview[Any]) -> None:
+        if self._thread is None and len(piece) < _IN_PARALLEL:
+            self._digest.update(piece)
+            return
+        if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(1)
+        self._waiting.append(self._thread.submit(self._digest.update, piece))
+        while len(self._waiting) > (_BEHIND if piece.readonly else 0):  # a writable buffer may be filled again
+            self._waiting.pop(0).result()
+
+    def hexdigest(self) -> str:
+        for one in self._waiting:
+            one.result()
+        return self._digest.hexdigest()
 
 
 def _pieces(chunks: Content) -> Iterator[memoryview[Any]]:

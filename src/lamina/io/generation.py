@@ -101,7 +101,7 @@ def write_generation(parent: str | Path, name: str, files: Mapping[str, Content]
         manifest = {"lamina": lamina.__version__, **meta_only, "files": listed}
         atomic.write_new(temporary / MANIFEST, guarded_bytes(manifest, "generation", FORMAT))
         patiently(filesystem.active.fsync_folder, temporary)
-        _place(temporary, target)
+        _place(temporary, target, files)
     except BaseException as error:
         with contextlib.suppress(OSError):
             if temporary.is_dir():
@@ -116,7 +116,7 @@ def _aside(target: Path) -> Path:
     return target.with_name(f".{target.name}.old")
 
 
-def _place(temporary: Path, target: Path) -> None:
+def _place(temporary: Path, target: Path, files: Mapping[str, Content]) -> None:
     """Rename the synced folder to its place and verify it there; on any error put back what was there before.
 
     Raises ``OSError`` if the operating system refuses (a lamina error if the read-back differs).
@@ -130,7 +130,7 @@ def _place(temporary: Path, target: Path) -> None:
         patiently(system.rename, temporary, target)
         placed = True
         patiently(system.fsync_folder, target.parent)
-        _read_back(target)
+        _read_back(target, files)
     except BaseException:
         with contextlib.suppress(OSError):
             if placed:
@@ -143,15 +143,39 @@ def _place(temporary: Path, target: Path) -> None:
             atomic.remove(aside)
 
 
-def _read_back(target: Path) -> None:
+def _read_back(target: Path, files: Mapping[str, Content]) -> None:
+    """Read everything again: compare with what is still in memory (faster than a hash), hash what came in pieces.
+
+    Raises:
+        MachineError: If the disk gives back something else.
+    """
     try:
-        _read(target, keep=())
+        for name, (size, digest) in read_manifest(target).entries.items():
+            content = files[name]
+            if isinstance(content, bytes | bytearray | memoryview):
+                _compare(target / name, memoryview(content).cast("B"))
+            else:
+                for _ in _verified(target / name, size, digest):
+                    pass
     except CheckpointError as error:
         raise MachineError(
             f"was not given back by the disk as it was written ({error})",
             where=shown(target, 200),
             mend="check the disk, or choose another one",
         ) from error
+
+
+def _compare(path: Path, content: memoryview[Any]) -> None:
+    at = 0
+    try:
+        for piece in atomic.read_pieces(path):
+            if content[at : at + len(piece)] != piece:
+                raise CheckpointError(f"differs behind byte {at}", where=shown(path, 200), mend=_MEND)
+            at += len(piece)
+    except FileNotFoundError as error:
+        raise CheckpointError("is missing", where=shown(path, 200), mend=_MEND) from error
+    if at != len(content):
+        raise CheckpointError(f"is truncated: {at} bytes of {len(content)}", where=shown(path, 200), mend=_MEND)
 
 
 def _recover(target: Path) -> None:

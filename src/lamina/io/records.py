@@ -62,7 +62,7 @@ def append_record(path: str | Path, record: Mapping[str, object], *, sync: bool 
             if whole < size:  # a former append was cut off here
                 patiently(system.truncate, fd, whole)
             try:
-                atomic.write_hashed(fd, line)
+                atomic.write_open(fd, line)
                 if sync:
                     patiently(system.fsync, fd)
             except BaseException:

@@ -77,6 +77,15 @@ def drop_lone_column(values: Tensor) -> Tensor:
     return values.squeeze(1) if values.shape[1] == 1 else values
 
 
+def over_targets(values: Tensor) -> Tensor:
+    """Return the sum over the targets of an example, (N, T) -> (N,); for T = 1 a view.
+
+    Returns:
+        One number an example.
+    """
+    return values.squeeze(1) if values.shape[1] == 1 else values.sum(1)
+
+
 def check_column_count(owner: str, target: Tensor, n_targets: int) -> Tensor:
     """Return the target of a data set as (N, T), as a float64 matrix, after checking shape and finiteness.
 

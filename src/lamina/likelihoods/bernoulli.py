@@ -12,6 +12,7 @@ from lamina.likelihoods._checks import (
     check_count,
     check_outputs,
     drop_lone_column,
+    over_targets,
     refuse_rows,
     target_columns,
 )
@@ -54,7 +55,7 @@ class Bernoulli:
         """
         check_outputs("Bernoulli", outputs, self.n_outputs)
         y = target_columns("Bernoulli", target, outputs, self.n_targets)
-        return (y * logsigmoid(outputs) + (1.0 - y) * logsigmoid(-outputs)).sum(-1)
+        return over_targets(y * logsigmoid(outputs) + (1.0 - y) * logsigmoid(-outputs))
 
     def nll_gradient(self, outputs: Float[Tensor, "N T"], target: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N T"]:
         """Return σ(z) - y.

@@ -14,6 +14,7 @@ from lamina.likelihoods._checks import (
     check_level,
     check_outputs,
     drop_lone_column,
+    over_targets,
     target_columns,
 )
 
@@ -70,9 +71,13 @@ class Gaussian:
         Returns:
             One number an example.
         """
+        if self.scale is not None:
+            check_outputs("Gaussian", outputs, self.n_outputs)
+            z = (target_columns("Gaussian", target, outputs, self.n_targets) - outputs) / self.scale
+            return over_targets(-0.5 * z.square() - (math.log(self.scale) + 0.5 * math.log(2 * math.pi)))
         mean, log_s = self._split(outputs)
         z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * torch.exp(-log_s)
-        return (-0.5 * z.square() - log_s - 0.5 * math.log(2 * math.pi)).sum(-1)
+        return over_targets(-0.5 * z.square() - log_s - 0.5 * math.log(2 * math.pi))
 
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]

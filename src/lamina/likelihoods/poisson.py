@@ -13,6 +13,7 @@ from lamina.likelihoods._checks import (
     check_level,
     check_outputs,
     drop_lone_column,
+    over_targets,
     refuse_rows,
     target_columns,
 )
@@ -60,7 +61,7 @@ class Poisson:
         """
         rate, log_rate, _ = self._rates(outputs)
         y = target_columns("Poisson", target, outputs, self.n_targets)
-        return (y * log_rate - rate - torch.lgamma(y + 1.0)).sum(-1)
+        return over_targets(y * log_rate - rate - torch.lgamma(y + 1.0))
 
     def nll_gradient(self, outputs: Float[Tensor, "N T"], target: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N T"]:
         """Return (λ - y) d(log λ)/dη, which is λ - y up to η = 20.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lamina.data.batch import Batch
 from lamina.data.images import ImagePreparation, ImageSet
-from lamina.data.stream import as_tensor, gather
+from lamina.data.stream import as_tensor
 from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.split import Split
 from lamina.data.tables.targets import ClassTarget, CountTarget, Target
@@ -53,9 +53,10 @@ class Problem:
         """Whether the inputs are pictures."""
         return isinstance(self.preparation, ImagePreparation)
 
-    def part(self, rows: np.ndarray) -> Batch:
-        """Return the examples at ``rows`` as tensors of their own."""
-        return gather(Batch(self.inputs, self.encoded, self.weights), torch.from_numpy(np.asarray(rows, np.int64)))
+    @property
+    def examples(self) -> Batch:
+        """All examples; the parts are rows of it, never copies."""
+        return Batch(self.inputs, self.encoded, self.weights)
 
 
 def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0) -> Likelihood:

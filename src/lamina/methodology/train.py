@@ -131,7 +131,7 @@ def _phases(
     assert settings.epochs is not None
     first = _Phase(problem, settings, hooks, device, card, likelihood, problem.split.train, "")
     early = EarlyStopping(settings.monitor, settings.patience or settings.epochs, mode=_mode(settings.monitor))
-    history = first.run(settings.epochs, None, [_validation(problem, device, likelihood), *first.rate(), Monitor(), early])
+    history = first.run(settings.epochs, None, [_validation(problem, first.data.data, likelihood), *first.rate(), Monitor(), early])
     last, best = first, early.best_epoch
     if settings.second_pass != "none" and not first.interrupted and early.best_steps:
         everything = np.sort(np.concatenate([problem.split.train, problem.split.valid]))
@@ -142,7 +142,7 @@ def _phases(
         else:
             last.step.model.load_state_dict(first.step.model.state_dict())
             below = StopBelow("valid_loss", early.best_train_loss)
-            last.run(settings.epochs, None, [_validation(problem, device, likelihood), Monitor(), below])
+            last.run(settings.epochs, None, [_validation(problem, last.data.data, likelihood), Monitor(), below])
     model = last.step.model.cpu()
     predictor = Predictor(card, _own(model), problem.preparation, problem.targets, likelihood, dict(problem.facts))
     return Trained(
@@ -191,7 +191,12 @@ class _Phase:
             change = default_augmentation(problem)
             augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
         self.data = InMemory(
-            resident(problem.part(rows), device), settings.batch_size, seed=settings.seed, augment=augment, device=device
+            resident(problem.examples, device),
+            settings.batch_size,
+            rows=torch.from_numpy(rows),
+            seed=settings.seed,
+            augment=augment,
+            device=device,
         )
         self.signal, self.interrupted, self.stopped = 0, False, None
         self.notes: list[str] = []
@@ -256,11 +261,12 @@ def _mode(monitor: str) -> Any:
     return "max" if monitor.endswith(("accuracy", "auc")) else "min"
 
 
-def _validation(problem: Problem, device: torch.device, likelihood: Likelihood) -> Callback:
+def _validation(problem: Problem, examples: Batch, likelihood: Likelihood) -> Callback:
     if len(problem.split.valid) == 0:
         return Callback()
     plain = likelihood_for(problem.targets) if _smoothed(likelihood) else likelihood
-    return Validation(resident(problem.part(problem.split.valid), device), plain, metrics_for(plain))
+    rows = torch.from_numpy(problem.split.valid)
+    return Validation(examples, plain, metrics_for(plain), rows=rows)
 
 
 def _smoothed(likelihood: Likelihood) -> bool:

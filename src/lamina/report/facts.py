@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lamina.errors import CheckpointError
@@ -442,7 +442,8 @@ class FitFacts:
         targets: A section each.
         history: A record an epoch, as in ``history.jsonl``: ``epoch``, ``loss``, ``valid_loss``, metrics,
             ``learning_rate``, ``grad_norm``, ``update_ratio``. Undefined numbers are None.
-        examples: Whether rows and pictures of the data may be shown.
+        examples: Whether rows and pictures of the data may be shown; if not, the worst mistakes are left out here
+            already, so that neither the page nor its data hold them.
         layout: Version of these records.
     """
 
@@ -452,6 +453,10 @@ class FitFacts:
     history: tuple[dict[str, Any], ...] = ()
     examples: bool = True
     layout: int = LAYOUT
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            object.__setattr__(self, "targets", tuple(replace(target, mistakes=()) for target in self.targets))
 
     def to_json(self) -> dict[str, Any]:
         """Return strict JSON values: no NaN, no infinity."""

@@ -28,7 +28,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH, _HEIGHT = 5.6, 3.6
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
-    "font.size": 11.5,
+    "font.size": 12,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,

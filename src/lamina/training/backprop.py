@@ -162,7 +162,7 @@ class BackpropStep:
         """Go back to a state that ``state_dict`` returned; parameters keep their place in memory."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy_state(state["optimizer"]))
-        self._update = None if not self.optimizer.state else fused_update(self.optimizer)
+        self._update = None
 
 
 class _Plan:
@@ -258,7 +258,8 @@ def stack(model: nn.Module) -> list[tuple[str, nn.Module]] | str:
     if type(model).forward is not nn.Sequential.forward:
         return f"{type(model).__name__} has a forward function of its own"
     layers: list[tuple[str, nn.Module]] = []
-    for name, child in model.named_children():
+    for name, child in model._modules.items():  # named_children() would pass over a layer that occurs again
+        assert child is not None
         if isinstance(child, nn.Sequential):
             inner = stack(child)
             if isinstance(inner, str):
@@ -268,7 +269,7 @@ def stack(model: nn.Module) -> list[tuple[str, nn.Module]] | str:
             return f'a hook is registered on layer "{name}"'
         else:
             layers.append((name, child))
-    return layers if len({id(layer) for _, layer in layers}) == len(layers) else "a layer occurs twice"
+    return layers
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -55,6 +55,7 @@ class SoftmaxLoss(LikelihoodLoss):
         super().__init__(likelihood, n, dtype)
         self.log_p, self.delta = empty(n, likelihood.n_classes, dtype), empty(n, likelihood.n_classes, dtype)
         self.row_starts = np.arange(0, n * likelihood.n_classes, likelihood.n_classes)
+        self.share_array = self.share.numpy()
         self.in_line = self.delta.array.reshape(-1)
 
     def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
@@ -64,7 +65,7 @@ class SoftmaxLoss(LikelihoodLoss):
         np.exp(self.log_p.array, out=self.delta.array)
         self.in_line[self.row_starts + target.numpy()] -= 1
         if weights is None:
-            self.delta.tensor.mul_(self.share)
+            np.multiply(self.delta.array, self.share_array, out=self.delta.array)
             return nll_loss(self.log_p.tensor, target), self.delta
         self.weigh(self.delta.tensor, weights)
         return weighted_mean(nll_loss(self.log_p.tensor, target, reduction="none"), weights), self.delta

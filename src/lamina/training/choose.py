@@ -1,4 +1,4 @@
-"""Chooses the step: hand-written back-propagation where the stack allows it, autograd elsewhere."""
+"""Chooses the step that trains a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from lamina.errors import ConfigError
 from lamina.training.backprop import BackpropStep, OptimizerFactory, parameter_groups
 from lamina.training.gradient_step import GradientStep, Precision
 from lamina.training.objective import Objective
-from lamina.training.step import Step
 
 
 def choose_step(
@@ -26,37 +25,46 @@ def choose_step(
     precision: Precision = "float32",
     compile_model: bool = False,
     capture: bool = False,
-) -> Step:
-    """Return a ``BackpropStep`` for a plain stack on the CPU, a ``GradientStep`` for anything else.
+) -> BackpropStep | GradientStep:
+    """Return a ``BackpropStep`` where model, objective and options allow one, or else a ``GradientStep``.
+
+    The choice depends on nothing but the arguments, so a resumed run makes it again. Both decay parameters of two or
+    more axes and no others.
 
     Args:
-        model: On its device.
+        model: The network, on its device.
         objective: What to make small.
-        make_optimizer: Makes the optimizer from parameter groups: weights with ``weight_decay``, biases without.
-        kind: ``auto`` chooses; the others insist.
+        make_optimizer: Makes an optimizer from parameter groups, which carry their ``weight_decay``.
+        kind: ``autograd`` takes ``GradientStep``, ``backprop`` insists on ``BackpropStep``.
         weight_decay: As the optimizer understands it.
-        clip_norm: See the steps.
-        clip_value: See the steps.
-        accumulate: Only autograd.
-        precision: Only autograd.
-        compile_model: Only autograd.
-        capture: Only autograd.
+        clip_norm: See ``GradientStep``.
+        clip_value: See ``GradientStep``.
+        accumulate: See ``GradientStep``; above 1 needs it.
+        precision: See ``GradientStep``; other than float32 needs it.
+        compile_model: See ``GradientStep``; needs it.
+        capture: See ``GradientStep``; needs it.
 
     Returns:
-        The step.
+        The step, with its optimizer.
 
     Raises:
-        ConfigError: If ``backprop`` is insisted on and cannot be.
+        ConfigError: If ``kind`` is ``backprop`` and something stands against it.
     """
-    reason = BackpropStep.supports(model, objective)
-    if accumulate > 1 or precision != "float32" or compile_model or capture:
-        reason = "accumulate, precision, compile and capture need autograd"
-    if kind == "backprop" and reason is not None:
-        raise ConfigError(f"back-propagation by hand is not possible: {reason}", where="step", mend="use step=auto")
-    if kind != "autograd" and reason is None:
-        return BackpropStep(
-            model, objective, make_optimizer, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value
-        )
+    if kind != "autograd":
+        options = {
+            "accumulate": accumulate > 1,
+            f"precision={precision}": precision != "float32",
+            "compile": compile_model,
+            "capture": capture,
+        }
+        reason = next((f"{name} is set" for name, on in options.items() if on), None)
+        reason = reason or BackpropStep.supports(model, objective)
+        if reason is None:
+            return BackpropStep(
+                model, objective, make_optimizer, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value
+            )
+        if kind == "backprop":
+            raise ConfigError(f"backprop cannot train this model: {reason}", where="step", mend="use step=auto")
     return GradientStep(
         model,
         objective,

@@ -171,4 +171,8 @@ def full_state(run: Run, callbacks: Sequence[Callback]) -> dict[str, Any]:
 
 def overridden(callbacks: Sequence[Callback], name: str) -> list[Callable[[Run], None]]:
     """Return the hooks of one name that somebody wrote, so that an empty hook costs nothing a step."""
-    return [getattr(callback, name) for callback in callbacks if getattr(type(callback), name) is not getattr(Callback, name)]
+    return [
+        getattr(callback, name)
+        for callback in callbacks
+        if getattr(type(callback), name) is not getattr(Callback, name)
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+_Call = tuple[slice, list[Tensor], list[Tensor], list[Tensor], list[Tensor], dict[str, Any]]
 _KERNELS = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 
 
 def fused_update(optimizer: Optimizer) -> Callable[[], object]:
-    """Return a function that makes one update of the optimizer's parameters from their present ``.grad``.
+    """Return a function that makes one update of an optimizer's parameters from their present ``.grad``.
 
     For fused Adam and AdamW on the CPU it calls PyTorch's own kernel on the optimizer's own state, so the bits are
     those of ``optimizer.step()`` and the state stays the optimizer's; what is left out is some 15 µs of bookkeeping a
     call. Anything else gets ``optimizer.step`` itself. The function holds on to the state: ask for another after the
-    state or the gradients were replaced.
+    optimizer's state was replaced.
 
     Args:
         optimizer: One that has made at least one step, or else ``optimizer.step`` is returned.
@@ -50,46 +50,39 @@ class _FusedAdam:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.kernel = _KERNELS[type(optimizer)]
-        self.groups = optimizer.param_groups
-        self.states = [[optimizer.state[p] for p in group["params"]] for group in self.groups]
-        flat = [state for states in self.states for state in states]
-        self.steps = torch.stack([state["step"] for state in flat])  # counted on together
-        for i, state in enumerate(flat):
+        self.optimizer, self.kernel, self.groups = optimizer, _KERNELS[type(optimizer)], optimizer.param_groups
+        self.parameters = [p for group in self.groups for p in group["params"]]
+        states = [optimizer.state[p] for p in self.parameters]
+        self.steps = torch.stack([state["step"] for state in states])  # in one piece, to be counted on together
+        for i, state in enumerate(states):
             state["step"] = self.steps[i]
         self.one = torch.ones(())
         self.numbers: list[tuple[float, ...]] = []
-        self.calls: list[Callable[[], None]] = []
+        self.calls: list[_Call] = []
 
     def __call__(self) -> None:
+        gradients = [p.grad for p in self.parameters]
+        if None in gradients:  # a parameter that this batch did not reach keeps its state and count
+            self.optimizer.step()
+            return
         numbers = [(g["lr"], *g["betas"], g["weight_decay"], g["eps"]) for g in self.groups]
         if numbers != self.numbers:
-            self.numbers = numbers
-            self.calls = [
-                self._call(values, list(same)) for values, same in groupby(range(len(numbers)), numbers.__getitem__)
-            ]
+            self.numbers, self.calls = numbers, self._calls(numbers)
         self.steps.add_(self.one)
-        for call in self.calls:
-            call()
+        for place, parameters, m, v, steps, options in self.calls:
+            self.kernel(parameters, gradients[place], m, v, [], steps, **options)
 
-    def _call(self, numbers: tuple[float, ...], members: list[int]) -> Callable[[], None]:
-        """Return the kernel bound to some groups and their numbers."""
-        parameters = [p for i in members for p in self.groups[i]["params"]]
-        states = [state for i in members for state in self.states[i]]
-        rate, beta1, beta2, decay, eps = numbers
-        return partial(
-            self.kernel,
-            [p.detach() for p in parameters],
-            [p.grad for p in parameters],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            lr=rate,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=decay,
-            eps=eps,
-            amsgrad=False,
-            maximize=False,
-        )
+    def _calls(self, numbers: list[tuple[float, ...]]) -> list[_Call]:
+        """Bind the kernel to runs of groups with the same numbers."""
+        calls: list[_Call] = []
+        start = 0
+        for (rate, beta1, beta2, decay, eps), members in groupby(range(len(numbers)), numbers.__getitem__):
+            parameters = [p for i in members for p in self.groups[i]["params"]]
+            states = [self.optimizer.state[p] for p in parameters]
+            m, v, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+            options = {"lr": rate, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
+            options |= {"amsgrad": False, "maximize": False}
+            place = slice(start, start + len(parameters))
+            calls.append((place, [p.detach() for p in parameters], m, v, steps, options))
+            start = place.stop
+        return calls

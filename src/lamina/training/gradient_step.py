@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from lamina.data.batch import Batch
 from lamina.errors import ConfigError
+from lamina.training.fused_update import fused_update
 from lamina.training.objective import Loss, Objective
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -63,7 +64,9 @@ class GradientStep:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device
         self._forward = torch.compile(model) if compile_model else model
-        self._cast = None if precision == "float32" else {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+        self._cast = (
+            None if precision == "float32" else {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+        )
         self.scaler = torch.amp.GradScaler(self.device.type) if precision == "float16" else None
         if capture and self.device.type != "cuda":
             raise ConfigError(
@@ -74,6 +77,7 @@ class GradientStep:
         if capture and (accumulate > 1 or self.scaler is not None):
             raise ConfigError("capture goes with accumulate=1 and no float16 scaling", where="GradientStep")
         self._graph = _CapturedStep(self._update) if capture else None
+        self._quick: Callable[[], object] | None = None
 
     def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
         """Make one update.
@@ -86,7 +90,11 @@ class GradientStep:
         return self._update(batch)
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
-        self.optimizer.zero_grad(set_to_none=self._graph is None)
+        if self._graph is None:
+            for p in self.parameters:
+                p.grad = None
+        else:
+            self.optimizer.zero_grad(set_to_none=False)
         scalars = self._gradient(batch, 1.0) if self.accumulate == 1 else self._accumulated(batch)
         if self.scaler is not None and (self.clip_norm or self.clip_value):
             self.scaler.unscale_(self.optimizer)
@@ -95,11 +103,18 @@ class GradientStep:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         if self.scaler is None:
-            self.optimizer.step()
+            self._apply()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return scalars
+
+    def _apply(self) -> None:
+        if self._quick is None:
+            self.optimizer.step()  # the first one makes the optimizer's state
+            self._quick = fused_update(self.optimizer)
+        else:
+            self._quick()
 
     def _gradient(self, batch: Batch, share: float) -> dict[str, Tensor]:
         if self._cast is None:
@@ -131,6 +146,7 @@ class GradientStep:
         """Go back to a state that ``state_dict`` returned; parameters keep their place in memory."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._quick = None
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
 

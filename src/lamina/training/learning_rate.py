@@ -46,7 +46,9 @@ class ReduceOnPlateau(Callback):
         floor: Smallest rate, as a share of the first one.
     """
 
-    def __init__(self, monitor: str = "valid_loss", factor: float = 0.3, patience: int = 5, floor: float = 1e-3) -> None:
+    def __init__(
+        self, monitor: str = "valid_loss", factor: float = 0.3, patience: int = 5, floor: float = 1e-3
+    ) -> None:
         self.monitor, self.factor, self.patience, self.floor = monitor, factor, patience, floor
         self.scheduler: ReduceLROnPlateau | None = None
         self._saved: Mapping[str, Any] | None = None

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from lamina.data.batch import Batch
 from lamina.errors import ConfigError
 from lamina.likelihoods.base import Likelihood
+from lamina.likelihoods.categorical import Categorical
 from lamina.penalties.base import Context, Penalty
 
 
@@ -46,6 +49,18 @@ def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     return values.mean() if weights is None else (weights * values).mean()
 
 
+def mean_nll(likelihood: Likelihood, outputs: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    """Return -(1/N) Σ_n w_n log p(t_n | outputs_n); for class codes by PyTorch's one call, a tenth of a small step less.
+
+    Returns:
+        A scalar.
+    """
+    codes = type(likelihood) is Categorical and target.dtype is torch.int64 and target.ndim == 1
+    if codes and weights is None and likelihood.smoothing == 0.0 and outputs.shape[1:] == (likelihood.n_classes,):
+        return cross_entropy(outputs, target)
+    return -weighted_mean(likelihood.log_prob(outputs, target), weights)
+
+
 @dataclass(frozen=True)
 class Supervised:
     """Mean negative log-likelihood of the targets, plus penalties.
@@ -72,7 +87,7 @@ class Supervised:
         if batch.targets is None:
             raise ConfigError("needs targets, and the batch has none", where="Supervised")
         outputs = model(batch.inputs)
-        nll = -weighted_mean(self.likelihood.log_prob(outputs, batch.targets), batch.weights)
+        nll = mean_nll(self.likelihood, outputs, batch.targets, batch.weights)
         if self.penalty is None:
             return Loss(nll)
         penalty = self.penalty(Context(model, batch.inputs, outputs, batch.targets))

@@ -42,7 +42,11 @@ def flatten_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
         if isinstance(value, Mapping):
             if all(isinstance(key, str) and not key.startswith("$") for key in value):
                 return {key: walk(item, f"{path}/{key}") for key, item in value.items()}
-            return {"$items": [[walk(k, f"{path}/key{i}"), walk(v, f"{path}/{i}")] for i, (k, v) in enumerate(value.items())]}
+            return {
+                "$items": [
+                    [walk(k, f"{path}/key{i}"), walk(v, f"{path}/{i}")] for i, (k, v) in enumerate(value.items())
+                ]
+            }
         raise TypeError(f"state at {path or '/'} is a {type(value).__name__}; it may hold only data")
 
     return walk(state, ""), tensors

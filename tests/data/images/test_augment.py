@@ -48,7 +48,14 @@ def one_by_one(pixels, draws, augment, mistake=lambda down, right, flip: (down, 
 
 @pytest.mark.parametrize(
     "augment",
-    [Augment(2), Augment(4, flip=True), Augment(0, flip=True), Augment(0, cutout=4), Augment(20), Augment(3, True, cutout=5)],
+    [
+        Augment(2),
+        Augment(4, flip=True),
+        Augment(0, flip=True),
+        Augment(0, cutout=4),
+        Augment(20),
+        Augment(3, True, cutout=5),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
@@ -233,7 +240,9 @@ class TestDraws:
             assert (draws.hole_row * 28 + draws.hole_column).item() == int(u[5] * 784)
 
 
-@pytest.mark.parametrize("bad", [{"shift": -1}, {"rotate": 181.0}, {"scale": 1.0}, {"cutout": -1}, {"rotate": math.nan}], ids=str)
+@pytest.mark.parametrize(
+    "bad", [{"shift": -1}, {"rotate": 181.0}, {"scale": 1.0}, {"cutout": -1}, {"rotate": math.nan}], ids=str
+)
 def test_values_out_of_range(bad):
     with pytest.raises(ConfigError, match=f"Augment: {next(iter(bad))} must be from 0"):
         Augment(**bad)

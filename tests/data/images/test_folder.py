@@ -41,7 +41,11 @@ def refusal(path, **options):
 
 
 def test_class_folders(photos):
-    arrays = {f"{name}/{i}.png": np.asarray(Image.open(photos / name / f"{i}.png")) for name in ("cat", "dog") for i in range(3)}
+    arrays = {
+        f"{name}/{i}.png": np.asarray(Image.open(photos / name / f"{i}.png"))
+        for name in ("cat", "dog")
+        for i in range(3)
+    }
     images = read_image_folder(photos)
     assert images.name == "photos"
     assert images.classes == ("cat", "dog")
@@ -198,7 +202,15 @@ class TestD3D4Bad:
 
     def test_D4_system_files_are_passed_over(self, photos):
         before = read_image_folder(photos).fingerprint()
-        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._1.png", "cat/Thumbs.db", "cat/.DS_Store", "dog/._2.png"):
+        for name in (
+            ".DS_Store",
+            "Thumbs.db",
+            "desktop.ini",
+            "._1.png",
+            "cat/Thumbs.db",
+            "cat/.DS_Store",
+            "dog/._2.png",
+        ):
             (photos / name).write_bytes(b"\0")
         (photos / "__MACOSX" / "cat").mkdir(parents=True)
         (photos / ".git").mkdir()
@@ -215,7 +227,9 @@ class TestD3D4Bad:
         assert len(read_image_folder(photos)) == 6  # to open it would wait for ever
 
     def test_permission_is_the_machines_fault(self, photos, monkeypatch):
-        monkeypatch.setattr("pathlib.Path.open", lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        monkeypatch.setattr(
+            "pathlib.Path.open", lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        )
         with pytest.raises(MachineError, match="Permission denied") as caught:
             read_image_folder(photos, skip_bad=True)
         assert caught.value.exit_code == 5
@@ -258,7 +272,9 @@ class TestD6Sizes:
     def test_D6_rule_is_said(self, mixed):
         images = read_image_folder(mixed)
         assert images.pixels.shape == (4, 3, 45, 45)  # the median of 20, 40, 50, 100
-        assert "4 sizes from 20 x 30 to 400 x 100: resized to 45 x 45, shorter side fitted, centre cut out" in images.notes
+        assert (
+            "4 sizes from 20 x 30 to 400 x 100: resized to 45 x 45, shorter side fitted, centre cut out" in images.notes
+        )
 
     def test_D6_large_ones_stop_at_the_default(self, tmp_path):
         for i, side in enumerate((200, 300)):
@@ -327,7 +343,9 @@ def test_C28_test_pictures_that_are_in_train(tmp_path):
     for place in ("train/a", "train/b", "test/b"):
         save(tmp_path / place / "1.png")
     save(tmp_path / "test" / "a" / "1.png", np.asarray(Image.open(tmp_path / "train" / "a" / "1.png")))
-    assert read_image_folder(tmp_path).warnings == ("W-DUP 1 pictures of the test part are also in train: test/a/1.png",)
+    assert read_image_folder(tmp_path).warnings == (
+        "W-DUP 1 pictures of the test part are also in train: test/a/1.png",
+    )
 
 
 def test_D9_file_vanishes_while_being_read(photos, monkeypatch):
@@ -349,7 +367,9 @@ def test_D10_D11_no_worker_process_and_no_thread_is_left(photos):
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("names", [("a b", "ü"), ("日本", "x..y"), ("con", "<script>alert(1)</script>"), ("=1+1", "x\ty")], ids=str)
+@pytest.mark.parametrize(
+    "names", [("a b", "ü"), ("日本", "x..y"), ("con", "<script>alert(1)</script>"), ("=1+1", "x\ty")], ids=str
+)
 def test_D12_class_names_are_kept_as_text(tmp_path, names):
     for name in names:
         if "/" in name:
@@ -359,7 +379,9 @@ def test_D12_class_names_are_kept_as_text(tmp_path, names):
     assert set(images.classes) == {name.replace("/", "∕") for name in names}
 
 
-@pytest.mark.parametrize("twins", [("Cat", "cat"), ("straße", "STRASSE"), ("\u00e9", "e\u0301")], ids=["case", "sharp-s", "accent"])
+@pytest.mark.parametrize(
+    "twins", [("Cat", "cat"), ("straße", "STRASSE"), ("\u00e9", "e\u0301")], ids=["case", "sharp-s", "accent"]
+)
 def test_D12_twins_on_a_case_blind_disk_are_refused(tmp_path, twins):
     for name in twins:
         save(tmp_path / name / "1.png")

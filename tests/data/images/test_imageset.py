@@ -25,7 +25,13 @@ def a_set(**changes):
 
 @pytest.mark.parametrize(
     "rows, expected",
-    [([3, 0, 3], [3, 0, 3]), ([True, False, False, True, False], [0, 3]), (slice(1, 4), [1, 2, 3]), ([], []), ([-1], [4])],
+    [
+        ([3, 0, 3], [3, 0, 3]),
+        ([True, False, False, True, False], [0, 3]),
+        (slice(1, 4), [1, 2, 3]),
+        ([], []),
+        ([-1], [4]),
+    ],
     ids=str,
 )
 def test_take(rows, expected):

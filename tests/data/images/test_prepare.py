@@ -21,7 +21,9 @@ def a_set(n=40, channels=3, height=6, width=5):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("rows", [None, [3, 5, 8], np.arange(40) % 3 == 0, slice(2, 9)], ids=["all", "list", "mask", "slice"])
+@pytest.mark.parametrize(
+    "rows", [None, [3, 5, 8], np.arange(40) % 3 == 0, slice(2, 9)], ids=["all", "list", "mask", "slice"]
+)
 def test_statistics_are_those_of_the_training_rows(channels, rows):
     images = a_set(channels=channels)
     preparation = ImagePreparation.fit(images, rows)
@@ -71,7 +73,9 @@ def test_D15_constant_channel_is_divided_by_1():
     pixels[:, 1] = 77
     preparation = ImagePreparation.fit(ImageSet("toy", pixels))
     assert preparation.std[1] == 1
-    assert preparation.notes == ("channel 1 of the training pictures have one value: divided by 1 instead of a spread of 0",)
+    assert preparation.notes == (
+        "channel 1 of the training pictures have one value: divided by 1 instead of a spread of 0",
+    )
     out = preparation.normalise(torch.from_numpy(pixels))
     assert torch.isfinite(out).all()
     assert out[:, 1].abs().max() < 1e-6

@@ -83,9 +83,14 @@ def refusal(place, content, **options):
 
 
 @pytest.mark.parametrize("packing", COMPRESS)
-@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=["ustar", "gnu", "pax"])
+@pytest.mark.parametrize(
+    "form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=["ustar", "gnu", "pax"]
+)
 def test_good_tar(watched, packing, form):
-    assert read(watched, COMPRESS[packing](tar(*good_tar(), form=form))) == {"a": GOOD["set/a.data"], "b": GOOD["set/b.data"]}
+    assert read(watched, COMPRESS[packing](tar(*good_tar(), form=form))) == {
+        "a": GOOD["set/a.data"],
+        "b": GOOD["set/b.data"],
+    }
 
 
 def test_good_tar_with_dot_slash(watched):
@@ -196,7 +201,9 @@ EVIL_ZIP = {
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
 def test_S7_evil_zip(watched, case, first):
     entries = [*EVIL_ZIP[case], *good_zip()] if first else [*good_zip(), *EVIL_ZIP[case]]
-    entries = list({name: (name, content, mode) for name, content, mode in (reversed(entries) if first else entries)}.values())
+    entries = list(
+        {name: (name, content, mode) for name, content, mode in (reversed(entries) if first else entries)}.values()
+    )
     what = refusal(watched, zipped(*entries))
     assert "unexpected" in what
     assert what.isprintable()

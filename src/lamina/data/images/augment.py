@@ -134,7 +134,7 @@ class Augment:
         )
 
     def _moved(self, pixels: Tensor, draws: Draws) -> Tensor:
-        """Flip, then take for each picture its window of the padded batch."""
+        # Flip, then take for each picture its window of the padded batch.
         if self.flip:
             pixels = torch.where(draws.flip[:, None, None, None], pixels.flip(-1), pixels)
         if not self.shift:
@@ -185,7 +185,7 @@ def warped(pixels: Shaped[Tensor, "N C H W"], draws: Draws) -> Float[Tensor, "N 
 
 
 def _with_holes(pixels: Tensor, draws: Draws, side: int) -> Tensor:
-    """Blacken one square for each picture."""
+    # Blacken one square for each picture.
     height, width = pixels.shape[-2:]
     rows = torch.arange(height, device=pixels.device) - (draws.hole_row[:, None] - side // 2)
     columns = torch.arange(width, device=pixels.device) - (draws.hole_column[:, None] - side // 2)
@@ -202,14 +202,14 @@ def _uniforms(indices: Tensor, epoch: int, seed: int) -> Tensor:
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """Mix the bits of 64-bit whole numbers (multiplication wraps around, as it should)."""
+    # Mix the bits of 64-bit whole numbers (multiplication wraps around, as it should).
     x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
     return x ^ _shifted(x, 31)
 
 
 def _shifted(x: Tensor, by: int) -> Tensor:
-    """Shift right without the sign (torch's own shift copies it)."""
+    # Shift right without the sign (torch's own shift copies it).
     return (x >> by) & ((1 << (64 - by)) - 1)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def decode_image(
     Raises:
         DataError: If it is empty, no picture, cut short, damaged, or too large.
         MachineError: If the file may not be read.
-    """
+    """  # noqa: DOC501, DOC502
     with pillow_limits(max_pixels):
         try:
             return decode(source, spec, max_pixels=max_pixels, name=name)
@@ -130,7 +130,7 @@ def read_header(source: bytes | str | os.PathLike[str], *, max_pixels: int = MAX
     Raises:
         DataError: If it is empty, no picture, or too large.
         MachineError: If the file may not be read.
-    """
+    """  # noqa: DOC502
     called = name or _called(source)
     with _opened(source, called, max_pixels) as picture:
         turn = _orientation(picture)
@@ -158,7 +158,7 @@ def decode(
     Raises:
         DataError: If it is empty, no picture, cut short, damaged, or too large.
         MachineError: If the file may not be read.
-    """
+    """  # noqa: DOC501
     called = name or _called(source)
     with _opened(source, called, max_pixels) as picture:
         try:
@@ -210,7 +210,7 @@ def refit(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
 
 
 def _fitted(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Fit the shorter side and cut out the centre, in one resampling."""
+    # Fit the shorter side and cut out the centre, in one resampling.
     if (picture.height, picture.width) == (height, width):
         return picture
     scale = max(height / picture.height, width / picture.width)
@@ -221,7 +221,7 @@ def _fitted(picture: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _plain(picture: Image.Image, called: str) -> Image.Image:
-    """Turn a loaded picture upright and reduce its pixel format to ``L`` or ``RGB``."""
+    # Turn a loaded picture upright and reduce its pixel format to ``L`` or ``RGB``.
     if _orientation(picture) > 1:
         picture = ImageOps.exif_transpose(picture)
     mode = picture.mode
@@ -237,13 +237,13 @@ def _plain(picture: Image.Image, called: str) -> Image.Image:
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(white, picture).convert("RGB")
         return picture.convert("L") if grey else picture
-    if mode == "L" or mode == "RGB":
+    if mode in {"L", "RGB"}:
         return picture
     return picture.convert("L" if mode == "1" else "RGB")
 
 
 def _from_16_bit(picture: Image.Image, called: str) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion would cut off at 255."""
+    # Scale 16-bit grey to 8 bits; Pillow's own conversion would cut off at 255.
     values: NDArray[np.int64] = np.asarray(picture).astype(np.int64)
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise DataError(
@@ -275,9 +275,9 @@ def _called(source: bytes | str | os.PathLike[str]) -> str:
 
 @contextmanager
 def _opened(source: bytes | str | os.PathLike[str], called: str, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """Open a picture and read its header; refuse what is no picture and what is too large."""
+    # Open a picture and read its header; refuse what is no picture and what is too large.
     try:
-        stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+        stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
     except FileNotFoundError as error:
         raise DataError("the file is gone", where=called, mend="put it back, or list the folder anew") from error
     except OSError as error:
@@ -296,7 +296,7 @@ def _opened(source: bytes | str | os.PathLike[str], called: str, max_pixels: int
         with picture:
             if picture.width * picture.height > max_pixels:
                 raise _too_large(f"{picture.width:,} x {picture.height:,} pixels", called, max_pixels)
-            yield cast(ImageFile.ImageFile, picture)
+            yield picture
 
 
 def _too_large(size: str, called: str, max_pixels: int) -> DataError:

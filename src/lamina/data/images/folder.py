@@ -62,7 +62,7 @@ def read_image_folder(
     Raises:
         ConfigError: If ``size`` is below 1.
         DataError: If the folder or a file cannot be used: the message names it.
-    """
+    """  # noqa: DOC502
     root = Path(path)
     wanted = _checked_size(size)
     listing = list_classes(root, classes=classes, min_classes=min_classes)
@@ -185,7 +185,7 @@ def _for_each(
 
     Raises:
         DataError: The error of the first file in order, without ``skip_bad``.
-    """
+    """  # noqa: DOC502
 
     def chunk(start: int) -> tuple[dict[int, _T], dict[int, DataError]]:
         done: dict[int, _T] = {}
@@ -220,7 +220,7 @@ def _for_each(
 
 
 def _common_form(headers: Sequence[Header], wanted: tuple[int, int] | None) -> tuple[ImageSpec, list[str]]:
-    """Choose channels and size, and say what that does to the pictures."""
+    # Choose channels and size, and say what that does to the pictures.
     channels = 1 if all(header.grey for header in headers) else 3
     sizes = {(header.height, header.width) for header in headers}
     notes = []
@@ -252,7 +252,7 @@ def _common_form(headers: Sequence[Header], wanted: tuple[int, int] | None) -> t
 
 
 def _grey_if_all_grey(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:
-    """Keep one channel where colour pictures have three equal ones; exact, as luma of (v, v, v) is v."""
+    # Keep one channel where colour pictures have three equal ones; exact, as luma of (v, v, v) is v.
     if pixels.shape[1] == 1:
         return pixels, []
     for start in range(0, len(pixels), 256):
@@ -264,7 +264,7 @@ def _grey_if_all_grey(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], lis
 
 
 def _without(pixels: NDArray[np.uint8], bad: dict[int, DataError]) -> tuple[NDArray[np.uint8], list[int]]:
-    """Close the gaps of rows that were not decoded, in place (the array may be larger than memory)."""
+    # Close the gaps of rows that were not decoded, in place (the array may be larger than memory).
     rows = [row for row in range(len(pixels)) if row not in bad]
     if bad:
         for to, row in enumerate(rows):
@@ -276,7 +276,7 @@ def _without(pixels: NDArray[np.uint8], bad: dict[int, DataError]) -> tuple[NDAr
 def _twins(
     hashes: Sequence[bytes], labels: NDArray[np.int64], part: NDArray[np.int8] | None, names: Sequence[str]
 ) -> list[str]:
-    """Warn of equal pictures under two classes, and on both sides of a division."""
+    # Warn of equal pictures under two classes, and on both sides of a division.
     first: dict[bytes, list[int]] = {}
     for row, digest in enumerate(hashes):
         first.setdefault(digest, []).append(row)

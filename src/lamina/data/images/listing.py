@@ -165,7 +165,7 @@ def _list_classes_into(found: Listing, root: Path, folder: Path, names: list[str
 def _class_names(
     folders: Sequence[str], root: Path, classes: Sequence[str] | None, min_classes: int
 ) -> tuple[str, ...]:
-    """Check the names of class folders; they are text only and never become part of a path that is written."""
+    # Check the names of class folders; they are text only and never become part of a path that is written.
     where = shown(root, 200)
     twins: dict[str, str] = {}
     for name in sorted(folders):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from lamina.data.images.imageset import ImageSet
 from lamina.data.spec import ImageSpec
 from lamina.errors import CheckpointError, ConfigError, DataError
 
-_CHUNK = 8 * 2**20  # pixels counted at a time
+_CHUNK = 2**20  # pixels summed at a time
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ImagePreparation:
         normalise(x) = (x / 255 - mean_c) / std_c = x * scale_c + shift_c
 
     mean and std are taken over all pixels of channel c of the training rows, in units of full brightness (0 to 1);
-    they come from exact counts of the 256 values, so the order of the rows does not matter. A constant channel is
+    they come from exact sums of whole numbers, so the order of the rows does not matter. A constant channel is
     divided by 1.
 
     Args:
@@ -80,18 +81,22 @@ class ImagePreparation:
         if len(chosen) == 0:
             raise DataError("no pictures to learn from", where=images.name, mend="give at least one training picture")
         _, channels, height, width = images.pixels.shape
-        counts = np.zeros((channels, 256), np.int64)
+        total, squares, low, high = [0] * channels, [0] * channels, [255] * channels, [0] * channels
         step = max(1, _CHUNK // (channels * height * width))
         for start in range(0, len(chosen), step):
             block = images.pixels[chosen[start : start + step]]
             for channel in range(channels):
-                counts[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
-        levels = np.arange(256) / 255.0
-        total = counts.sum(axis=1, keepdims=True)
-        mean = (counts * levels).sum(axis=1) / total[:, 0]
-        std = np.sqrt((counts * np.square(levels - mean[:, None])).sum(axis=1) / total[:, 0])
-        constant = (counts > 0).sum(axis=1) == 1
-        notes = ()
+                values = block[:, channel].ravel().astype(np.float64)  # whole numbers: sums below 2^53 are exact
+                total[channel] += int(values.sum())
+                squares[channel] += int(values @ values)
+                low[channel] = min(low[channel], int(block[:, channel].min()))
+                high[channel] = max(high[channel], int(block[:, channel].max()))
+        n = len(chosen) * height * width
+        mean = np.array([one / n / 255 for one in total])
+        # In Python's whole numbers, so that the difference of two large sums loses nothing.
+        std = np.array([math.sqrt((n * q - s * s) / (n * n)) / 255 for s, q in zip(total, squares, strict=True)])
+        constant = np.array(low) == np.array(high)
+        notes: tuple[str, ...] = ()
         if constant.any():
             which = "all pixels" if constant.all() else f"channel {', '.join(map(str, np.flatnonzero(constant)))}"
             notes = (f"{which} of the training pictures have one value: divided by 1 instead of a spread of 0",)
@@ -173,7 +178,7 @@ class ImagePreparation:
 
         Raises:
             CheckpointError: If a value is missing or cannot be.
-        """
+        """  # noqa: DOC501, DOC502
         sizes = [facts.get(key) for key in ("channels", "height", "width")]
         notes = facts.get("notes", [])
         if facts.get("kind") != "images" or not all(type(size) is int and size >= 1 for size in sizes):

@@ -8,6 +8,7 @@ member) refuses the whole archive. The bytes are counted as they are unpacked, n
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -66,7 +67,7 @@ def unpacked(stream: IO[bytes], *, max_bytes: int, where: str) -> bytes:
 
     Raises:
         DataError: If more than ``max_bytes`` come out.
-    """
+    """  # noqa: DOC501, DOC502
     parts = []
     capped = _Capped(cast(IO[bytes], gzip.GzipFile(fileobj=stream)), max_bytes)
     try:
@@ -100,7 +101,7 @@ def read_archive(
     Raises:
         DataError: If the archive holds anything else, lacks a member, is damaged, or unpacks to more than the cap.
         MachineError: If it may not be read.
-    """
+    """  # noqa: DOC501
     path = Path(path)
     where = shown(path, 200)
     for plain in members.values():
@@ -132,7 +133,7 @@ def read_archive(
     except OSError as error:
         if isinstance(error, DataError | MachineError):
             raise
-        if error.errno is None:  # the decompressors' own complaint
+        if error.errno in {None, errno.EINVAL}:  # the decompressors' own complaint; a position that cannot be
             raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
         raise MachineError(f"cannot be read ({error.strerror})", where=where, mend="check the file") from error
     lacking = sorted(name for name, plain in members.items() if plain not in contents)
@@ -171,6 +172,8 @@ def _tar_entries(
                     raise EOFError(f"{member.size} bytes announced, {len(content)} found")
                 total += len(content)
                 yield name, content
+        while capped.read(_PIECE):  # to the end: only there the checksum of the packing is compared
+            pass
 
 
 def _zip_entries(
@@ -200,7 +203,7 @@ def _zip_entries(
 
 
 def _check_zip_directory(stream: IO[bytes], max_members: int, where: str) -> None:
-    """Refuse a huge directory before zipfile reads all of it into memory."""
+    # Refuse a huge directory before zipfile reads all of it into memory.
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - 65_557))
     tail = stream.read()

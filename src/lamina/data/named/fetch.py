@@ -36,7 +36,7 @@ def fetch(
 
     Raises:
         MachineError: If a file cannot be had, or the folder cannot be written: names what to put where.
-    """
+    """  # noqa: DOC501
     rules = rules or Rules()
     say = say or (lambda line: None)
     if not _missing(entry, folder):
@@ -76,7 +76,7 @@ def _fetch_one(entry: Entry, file: RemoteFile, place: Path, rules: Rules, say: S
 
 
 def _from_mirror(url: str, file: RemoteFile, part: Path, rules: Rules, say: Say) -> str | None:
-    """Fetch one file from one mirror; return None when it is whole and right, else why not."""
+    # Fetch one file from one mirror; return None when it is whole and right, else why not.
     why, attempt = "", 0
     while attempt < rules.tries:
         if attempt:
@@ -114,7 +114,7 @@ def _missing(entry: Entry, folder: Path) -> list[RemoteFile]:
 
 @contextmanager
 def _alone(place: Path, name: str, rules: Rules, say: Say) -> Iterator[None]:
-    """Hold the lock of a data set's folder; wait for another process, and say for whom."""
+    # Hold the lock of a data set's folder; wait for another process, and say for whom.
     until = time.monotonic() + rules.patience
     said = ""
     while True:

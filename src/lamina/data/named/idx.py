@@ -36,7 +36,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 2**31) -> NDArray
 
     Raises:
         DataError: If it is not IDX or not whole: file, byte offset, expected and found.
-    """
+    """  # noqa: DOC502
     return parse_idx(read_unpacked(path, max_bytes=max_bytes), shown(path, 200))
 
 

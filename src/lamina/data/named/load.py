@@ -103,7 +103,7 @@ def content(one: Entry, file: RemoteFile, folder: Path) -> tuple[bytes, Path]:
 
 
 def _idx_pictures(one: Entry, folder: Path) -> ImageSet:
-    """Read the training and the test part, in this order."""
+    # Read the training and the test part, in this order.
     images, labels = [], []
     for pair in (one.files[:2], one.files[2:]):
         arrays, places = [], []
@@ -152,7 +152,7 @@ def _sklearn_loader(name: str) -> Any:
 
 
 def _california(one: Entry, folder: Path) -> NamedTable:
-    """Read the districts and form the rates that scikit-learn's copy of this data set has, column for column."""
+    # Read the districts and form the rates that scikit-learn's copy of this data set has, column for column.
     (file,) = one.files
     _, path = content(one, file, folder)
     data = read_archive(path, {file.member: "data"}, max_bytes=_ARCHIVE_CAP, exact=False)["data"]

@@ -209,7 +209,7 @@ def _opener(rules: Rules) -> urllib.request.OpenerDirector:
 
 
 def _cause(error: object) -> str:
-    """Say what went wrong with a connection."""
+    # Say what went wrong with a connection.
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or error.reason or error
         today = time.strftime("%d %B %Y")

@@ -54,5 +54,5 @@ def find(folder: Path, entry_name: str, file_name: str) -> Path | None:
 
 
 def _belongs(folder: Path, entry_name: str) -> bool:
-    """Say whether files directly in ``folder`` are this data set's: MNIST and Fashion-MNIST share their file names."""
+    # Say whether files directly in ``folder`` are this data set's: MNIST and Fashion-MNIST share their file names.
     return folder.name.casefold().replace("_", "-") == entry_name

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lamina.data.tables.narrow import Narrowing
+from lamina.data.tables.narrow import LARGE, narrowed
 from lamina.data.tables.rows import text_lines
 from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.source import Source
@@ -34,7 +34,7 @@ def read_parquet(source: Source, *, text_columns: Collection[str], clip_inf: boo
         with parquet.ParquetFile(source.open_binary()) as file:
             names = list(file.schema_arrow.names)
             _refuse_twins(names, source.name)
-            large = file.metadata.num_rows * len(names) * 8 > Narrowing().large
+            large = file.metadata.num_rows * len(names) * 8 > LARGE
             for name in names:
                 columns[name] = _shrunk(file.read(columns=[name], use_pandas_metadata=False).column(name), large=large)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -65,7 +65,7 @@ def read_arrow(source: Source, *, text_columns: Collection[str], clip_inf: bool)
         raise _damaged("Arrow", source, error) from None
     _refuse_twins(table.column_names, source.name)
     source.check_unchanged()
-    large = table.num_rows * table.num_columns * 8 > Narrowing().large
+    large = table.num_rows * table.num_columns * 8 > LARGE
     columns = {name: _shrunk(table.column(name), large=large) for name in table.column_names}
     return from_arrow(source.name, columns, text_columns=text_columns, clip_inf=clip_inf)
 
@@ -246,8 +246,6 @@ def _parse_line(text: str, where: str) -> dict[str, Any]:
 
 
 def _shrunk(column: Any, *, large: bool) -> Any:
-    from lamina.data.tables.narrow import narrowed
-
     return narrowed(column) if large else column
 
 

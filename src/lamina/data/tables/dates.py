@@ -147,7 +147,7 @@ def _all_match(text: Any, pattern: str) -> bool:
 
 
 def _parts(text: Any, pattern: str) -> dict[str, np.ndarray]:
-    """The named groups of a pattern as numbers, NaN where there is none; the zone in seconds east of UTC."""
+    # The named groups of a pattern as numbers, NaN where there is none; the zone in seconds east of UTC.
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
     found = pc.extract_regex(pc.fill_null(text, ""), pattern)
@@ -174,7 +174,7 @@ def _zone_seconds(zone: str) -> float:
 
 
 def _civil(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Days since 1970-01-01 of calendar dates, NaN where there is no such day."""
+    # Days since 1970-01-01 of calendar dates, NaN where there is no such day.
     ok = _valid(year, month, day)
     y = np.where(ok, year, 1970).astype(np.int64)
     m = np.where(ok, month, 1).astype(np.int64)
@@ -184,7 +184,7 @@ def _civil(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 
 def _valid(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Which of the triples are days of the calendar."""
+    # Which of the triples are days of the calendar.
     with np.errstate(invalid="ignore"):
         ok = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
     y = np.where(ok, year, 1970).astype(np.int64)

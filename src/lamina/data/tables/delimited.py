@@ -20,11 +20,11 @@ from pyarrow import csv as pa_csv
 
 from lamina.data.tables.judge import INTEGER, LEADING_ZERO, LONG, NUMBER, judge
 from lamina.data.tables.layout import Layout, find_layout
-from lamina.data.tables.narrow import Narrowing, extremes, joined
+from lamina.data.tables.narrow import LARGE, Column, extremes, give_back
 from lamina.data.tables.rows import Rows, row_starts, whole_rows
+from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.source import Source
 from lamina.data.tables.table import Table
-from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.words import arrow_null_values
 from lamina.errors import DataError, shown
 
@@ -39,9 +39,10 @@ class _Reading:
     """What a pass has found so far."""
 
     kinds: list[str]
-    parts: list[list[Any]]
+    parts: list[Column]
     set_aside: set[int] = field(default_factory=set)
     n_rows: int = 0
+    n_bytes: int = 0
     n_blank: int = 0
     lines: list[tuple[int, int, np.ndarray | None]] = field(default_factory=list)
 
@@ -70,7 +71,7 @@ def read_delimited(
 
     Raises:
         DataError: For anything in the file that is not a table; names line, column and cell.
-    """  # noqa: DOC502 (raised by helpers)
+    """
     stream = _line_ends(source.blocks())
     first = next(stream, b"")
     second = next(stream, None)
@@ -85,20 +86,19 @@ def read_delimited(
     del first, second
     stream.close()
     forced = {i for i, name in enumerate(names) if name in text_columns}
-    narrowing = Narrowing()
-    reading = _first_pass(source, layout, passes(), forced, narrowing)
+    reading = _first_pass(source, layout, passes(), forced)
     if reading.n_rows == 0:
         raise DataError("no data rows below the header", where=shown(source.name), mend="check how it was exported")
     for index in reading.set_aside:
-        reading.parts[index] = []
+        reading.parts[index] = Column()
     if reading.set_aside:
         _second_pass(source, layout, passes(), reading)
     source.check_unchanged()
     columns: list[Any] = []
     for index in range(len(names)):
-        columns.append(joined(reading.parts[index], whole=not narrowing.on))
-        reading.parts[index] = []
-    pa.default_memory_pool().release_unused()
+        columns.append(reading.parts[index].finish())
+    if reading.n_bytes > LARGE:
+        give_back()
     notes = list(layout.notes)
     if reading.n_blank:
         notes.append(f"{reading.n_blank:,} blank line{'s' if reading.n_blank > 1 else ''} skipped")
@@ -116,7 +116,7 @@ def read_delimited(
 
 
 def _line_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Give text with the line ends of old Macs (a lone carriage return) the usual ones."""
+    # Give text with the line ends of old Macs (a lone carriage return) the usual ones.
     old_mac = None
     for block in blocks:
         if old_mac is None:
@@ -130,12 +130,10 @@ def _chain(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _first_pass(
-    source: Source, layout: Layout, blocks: Iterator[Rows], forced: set[int], narrowing: Narrowing
-) -> _Reading:
-    """Read all rows; columns that turn out not to be numbers are set aside."""
+def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: set[int]) -> _Reading:
+    # Read all rows; columns that turn out not to be numbers are set aside.
     n = len(layout.names)
-    reading = _Reading(["text"] * n, [[] for _ in range(n)])
+    reading = _Reading(["text"] * n, [Column() for _ in range(n)])
     for number, rows in enumerate(blocks):
         if number == 0:
             reading.kinds = _guess_kinds(source, layout, rows, forced)
@@ -154,22 +152,26 @@ def _first_pass(
             column = table.column(str(index))
             if reading.kinds[index] == "text":
                 _check_cells(column, reading.n_rows, starts, layout.names[index], source.name)
-                reading.parts[index].append(narrowing.text(column))
+                reading.parts[index].add(column)
                 continue
             low, high = extremes(column)
             if max(abs(low), abs(high)) >= 1e15 and _some_long(source, layout, rows, index):
                 reading.set_aside.add(index)
                 continue
-            reading.parts[index].append(narrowing.numbers(column, low, high))
-        narrowing.after_block(reading.parts)
+            reading.parts[index].add(column)
         reading.lines.append((table.num_rows, rows.line, starts))
         reading.n_rows += table.num_rows
+        reading.n_bytes += len(rows.data)
+        if reading.n_rows * (len(wanted) - reading.kinds.count("text")) * 8 > LARGE:
+            share = 1.02 * source.size / reading.n_bytes if source.packed is None else 1.0
+            for part in reading.parts:
+                part.pack(int(reading.n_rows * max(share, 1.0)))
         reading.n_blank += blank
     return reading
 
 
 def _second_pass(source: Source, layout: Layout, blocks: Iterator[Rows], reading: _Reading) -> None:
-    """Read the columns that were set aside as text."""
+    # Read the columns that were set aside as text.
     wanted = sorted(reading.set_aside)
     kinds = ["text"] * len(layout.names)
     done = 0
@@ -180,18 +182,17 @@ def _second_pass(source: Source, layout: Layout, blocks: Iterator[Rows], reading
         for index in wanted:
             column = table.column(str(index))
             _check_cells(column, done, starts, layout.names[index], source.name)
-            reading.parts[index].append(column)
+            reading.parts[index].add(column)
         done += table.num_rows
 
 
 def _parse(
     source: Source, layout: Layout, rows: Rows, kinds: list[str], wanted: list[int]
 ) -> tuple[Any, np.ndarray, int]:
-    """Parse a block; None in the place of the table if a cell does not fit its column's kind.
-
-    Returns:
-        The table, the physical line of each row, and the number of blank lines.
-    """
+    # Parse a block; None in the place of the table if a cell does not fit its column's kind.
+    #
+    # Returns:
+    #     The table, the physical line of each row, and the number of blank lines.
     types = {"text": pa.string(), "float": pa.float64(), "int": pa.int64()}
     ragged: list[str] = []
 
@@ -253,7 +254,7 @@ def _parse(
 
 
 def _row_by_row(rows: Rows, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a block with their physical lines, by the standard library's reader."""
+    # Rows of a block with their physical lines, by the standard library's reader.
     reader = csv.reader(io.StringIO(rows.data.decode("utf-8"), newline=""), delimiter=layout.delimiter)
     starts = iter(rows.starts) if rows.starts is not None else None
     before = 0
@@ -266,7 +267,7 @@ def _row_by_row(rows: Rows, layout: Layout) -> Iterator[tuple[int, list[str]]]:
 
 
 def _ragged(source: Source, layout: Layout, rows: Rows) -> DataError:
-    """The error for the first row with too many or too few cells."""
+    # The error for the first row with too many or too few cells.
     expected = len(layout.names)
     for line, row in _row_by_row(rows, layout):
         if len(row) == expected or (len(row) == 1 and not row[0].strip()):
@@ -288,11 +289,13 @@ def _ragged(source: Source, layout: Layout, rows: Rows) -> DataError:
 
 
 def _guess_kinds(source: Source, layout: Layout, rows: Rows, forced: set[int]) -> list[str]:
-    """Judge each column on the first rows: ``int``, ``float`` or ``text``."""
+    # Judge each column on the first rows: ``int``, ``float`` or ``text``.
     n = len(layout.names)
     if len(rows.data) > _SAMPLE_BYTES and not rows.quoted and rows.starts is None:
         end = rows.data.rfind(b"\n", 0, _SAMPLE_BYTES) + 1 or rows.data.find(b"\n") + 1 or len(rows.data)
-        rows = Rows(rows.data[:end], rows.line, rows.data.count(b"\n", 0, end), None, 0, quoted=False, inner_lines=False)
+        rows = Rows(
+            rows.data[:end], rows.line, rows.data.count(b"\n", 0, end), None, 0, quoted=False, inner_lines=False
+        )
     table, _, _ = _parse(source, layout, rows, ["text"] * n, list(range(n)))
     kinds = []
     for i in range(n):
@@ -304,7 +307,7 @@ def _guess_kinds(source: Source, layout: Layout, rows: Rows, forced: set[int]) -
 
 
 def _failed_columns(source: Source, layout: Layout, rows: Rows, kinds: list[str], wanted: list[int]) -> set[int]:
-    """Find the columns of a block that are not of their kind; whole numbers that got a fraction become floats."""
+    # Find the columns of a block that are not of their kind; whole numbers that got a fraction become floats.
     failed = set()
     numeric = [i for i in wanted if kinds[i] != "text"]
     table, _, _ = _parse(source, layout, rows, ["text"] * len(kinds), numeric)
@@ -320,7 +323,7 @@ def _failed_columns(source: Source, layout: Layout, rows: Rows, kinds: list[str]
 
 
 def _zero_led_columns(source: Source, layout: Layout, rows: Rows, kinds: list[str], wanted: list[int]) -> set[int]:
-    """Find number columns with a cell that begins with a needless zero, which the number parser would swallow."""
+    # Find number columns with a cell that begins with a needless zero, which the number parser would swallow.
     numeric = [i for i in wanted if kinds[i] != "text"]
     if not numeric or not _zero_led(rows.data, layout.delimiter):
         return set()
@@ -346,7 +349,7 @@ def _zero_led(data: bytes, delimiter: str) -> bool:
 
 
 def _zero_led_positions(view: np.ndarray, delimiter: str) -> np.ndarray:
-    """Offsets of a 0 that begins a cell and is followed by a digit."""
+    # Offsets of a 0 that begins a cell and is followed by a digit.
     if len(view) < 2:
         return np.empty(0, np.int64)
     mark = ord(delimiter)
@@ -374,7 +377,7 @@ def _some_long(source: Source, layout: Layout, rows: Rows, index: int) -> bool:
 
 
 def _check_cells(column: Any, done: int, starts: np.ndarray, name: str, file: str) -> None:
-    """Refuse cells above the cap."""
+    # Refuse cells above the cap.
     del done
     longest = pc.max(pc.binary_length(column)).as_py()
     if longest is not None and longest > MAX_CELL:
@@ -387,7 +390,7 @@ def _check_cells(column: Any, done: int, starts: np.ndarray, name: str, file: st
 
 
 def _named(source: Source, layout: Layout, columns: list[Any], notes: list[str]) -> dict[str, Any]:
-    """Give the columns their names; an empty last column and a nameless row number are dropped."""
+    # Give the columns their names; an empty last column and a nameless row number are dropped.
     table: dict[str, Any] = {}
     for index, (name, column) in enumerate(zip(layout.names, columns, strict=True)):
         if name:
@@ -420,7 +423,7 @@ def _counts_rows(column: Any) -> bool:
 
 
 def _line_numbers(parts: list[tuple[int, int, np.ndarray]]) -> np.ndarray | None:
-    """Physical lines of all rows, or None if they follow one another without a gap."""
+    # Physical lines of all rows, or None if they follow one another without a gap.
     if not parts:
         return None
     expected = parts[0][1]

@@ -251,11 +251,13 @@ class CategoryEncoder:
         levels: The cells with the codes 1 .. K; a missing cell is ``""``.
         one_hot: Whether the codes stand as columns of the numeric block.
         rare: Different cells of the training rows that got code 0.
+        text: Whether the column was text, so that new cells are to be read as text too.
     """
 
     levels: tuple[str, ...]
     one_hot: bool
     rare: int = 0
+    text: bool = True
     codes: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -277,7 +279,9 @@ class CategoryEncoder:
             kept = [level for level, count in counts.items() if count > 1]
         kept.sort(key=lambda level: (-counts[level], level))
         kept = kept[:MAX_LEVELS]
-        return CategoryEncoder(tuple(kept), len(kept) <= one_hot_up_to, len(counts) - len(kept))
+        return CategoryEncoder(
+            tuple(kept), len(kept) <= one_hot_up_to, len(counts) - len(kept), bool(pa.types.is_string(column.type))
+        )
 
     @property
     def width(self) -> int:

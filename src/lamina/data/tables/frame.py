@@ -58,7 +58,7 @@ def _from_array(data: np.ndarray, names: Sequence[str] | None, name: str) -> Tab
 
 
 def _series(data: Any, name: str) -> list[tuple[str, Any]]:
-    """Column names as text, with whatever holds the values."""
+    # Column names as text, with whatever holds the values.
     if isinstance(data, dict):
         return [(_label(label), values) for label, values in data.items()]
     if isinstance(data, (pa.Table, pa.RecordBatch)):
@@ -85,7 +85,7 @@ def _label(label: object) -> str:
 
 
 def _column(values: Any, label: str, name: str) -> tuple[Any, str | None]:
-    """One column as Arrow: typed where the values are of one type, by its values otherwise."""
+    # One column as Arrow: typed where the values are of one type, by its values otherwise.
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values, None
     array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
@@ -122,7 +122,7 @@ def _column(values: Any, label: str, name: str) -> tuple[Any, str | None]:
 
 
 def _is_na(value: object) -> bool:
-    """None, NaN, NaT, pandas' NA."""
+    # None, NaN, NaT, pandas' NA.
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     try:
@@ -132,5 +132,5 @@ def _is_na(value: object) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A numpy scalar as the Python value."""
+    # A numpy scalar as the Python value.
     return value.item() if isinstance(value, np.generic) else value

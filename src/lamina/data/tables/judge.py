@@ -153,7 +153,7 @@ def to_numbers(text: Any, style: Style) -> Any:
 
 
 def _plain(text: Any, weight: np.ndarray, n_good: int) -> Verdict:
-    """Plain numbers, unless their digits say that they are names."""
+    # Plain numbers, unless their digits say that they are names.
     if _any(text, LEADING_ZERO):
         return Verdict("text", why="cells with leading zeros are kept as they are written", n_good=n_good)
     if _any(text, LONG):
@@ -162,7 +162,7 @@ def _plain(text: Any, weight: np.ndarray, n_good: int) -> Verdict:
 
 
 def _styled(text: Any, n_plain: int, *, decimal: str | None, comma_delimited: bool) -> Verdict | None:
-    """Numbers in one common style with marks, or None."""
+    # Numbers in one common style with marks, or None.
     affix = ""
     for sign in ("%", *_CURRENCY):
         if _mask(pc.match_substring(text, sign)).all():
@@ -195,7 +195,7 @@ def _styled(text: Any, n_plain: int, *, decimal: str | None, comma_delimited: bo
 
 
 def _mask(condition: Any) -> np.ndarray:
-    """A boolean Arrow array as a numpy mask, null as False."""
+    # A boolean Arrow array as a numpy mask, null as False.
     return np.asarray(pc.fill_null(condition, False)).astype(bool)
 
 

@@ -53,7 +53,7 @@ def find_layout(source: Source, head: bytes, *, whole: bool, delimiter: str | No
     Raises:
         DataError: If the text has no rows, no header, or one that cannot be used.
         ConfigError: If ``delimiter`` is not one character.
-    """  # noqa: DOC502 (raised by helpers)
+    """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\n\r'):
         raise ConfigError(f"the delimiter must be one character, got {shown(repr(delimiter))}", mend="--delimiter ';'")
     notes: list[str] = []
@@ -116,7 +116,7 @@ def find_layout(source: Source, head: bytes, *, whole: bool, delimiter: str | No
 
 
 def _after_header(head: bytes, first_line: int, delimiter: str) -> tuple[int, int]:
-    """Byte offset and line at which the rows after the header begin."""
+    # Byte offset and line at which the rows after the header begin.
     stream = io.StringIO(head[: 1 << 22].decode("utf-8", errors="surrogateescape"), newline="\n")
     reader = csv.reader(iter(stream.readline, ""), delimiter=delimiter)
     while reader.line_num < first_line:
@@ -145,7 +145,7 @@ def _refuse_numbers_as_names(names: list[str], where: str, notes: list[str]) -> 
 
 
 def _sniff(source: Source, text: str, lines: list[str]) -> str:
-    """The delimiter under which most lines have as many cells as the first."""
+    # The delimiter under which most lines have as many cells as the first.
     del text
     scores: dict[str, tuple[float, int]] = {}
     for candidate in DELIMITERS:
@@ -177,7 +177,7 @@ def _sniff(source: Source, text: str, lines: list[str]) -> str:
 
 
 def _cells_look_whole(lines: list[str], delimiter: str) -> bool:
-    """Whether most cells, cut so, are single numbers, single words, or missing."""
+    # Whether most cells, cut so, are single numbers, single words, or missing.
     cells = [cell.strip() for row in csv.reader(lines[1:], delimiter=delimiter) for cell in row]
     good = sum(
         bool(_NUMBER.fullmatch(cell.replace(",", ".")))

@@ -1,14 +1,18 @@
 """Keep large tables small: numbers as float32 or int32 where that loses nothing that a float32 matrix could show.
 
 A table of more than 64 MiB of numbers is narrowed. Whole numbers that fit go to int32, exactly. Fractions go to float32
-(relative error at most 6e-8) only if the values of the block spread over at least a thousandth of their size, so that the
-rounding stays below 1e-4 of a standard deviation; a column of large values with small differences stays in float64.
+(relative error at most 6e-8) only if the values of the block spread over at least a thousandth of their size, so that
+the rounding stays below 1e-4 of a standard deviation; a column of large values with small differences stays in float64.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,47 +20,90 @@ LARGE = 1 << 26
 _SPREAD = 1e-3
 
 
-class Narrowing:
-    """Watches the size of a table while it is read, and narrows all blocks once it is large."""
+class Column:
+    """One column while it is read, block by block.
 
-    def __init__(self, large: int = LARGE) -> None:
-        self.large = large
-        self.bytes = 0
-        self.on = False
+    Small, it is a list of Arrow arrays. Packed, its numbers lie in one array that grows by reallocation, so that the
+    memory holds them once and nothing lies in pieces.
+    """
 
-    def text(self, column: Any) -> Any:
-        """Return one block of a text column as one array.
+    def __init__(self) -> None:
+        self.blocks: list[Any] = []
+        self.packed: _Packed | None = None
 
-        Returns:
-            A ``pyarrow.Array``.
-        """
-        return column.combine_chunks()
+    def add(self, block: Any) -> None:
+        """Append a block."""
+        if self.packed is not None:
+            self.packed.add(block)
+        else:
+            self.blocks.append(block.combine_chunks())
 
-    def numbers(self, column: Any, low: float, high: float) -> Any:
-        """Return one block of a number column as one array, narrowed if the table is large.
+    def pack(self, n_rows: int) -> None:
+        """Move what is there into one array.
 
         Args:
-            column: The block.
-            low: Its least value.
-            high: Its greatest value.
+            n_rows: Rows that the column will probably have.
+        """
+        if self.packed is None and self.blocks and not pa.types.is_string(self.blocks[0].type):
+            self.packed = _Packed(n_rows)
+            for block in self.blocks:
+                self.packed.add(pa.chunked_array([block]))
+            self.blocks = []
+
+    def finish(self) -> Any:
+        """Return the column, of the widest type among its blocks, and forget it.
 
         Returns:
-            A ``pyarrow.Array``.
+            A ``pyarrow.Array``, or a ``pyarrow.ChunkedArray`` for text.
         """
-        if self.on:
-            column = _narrowed(column, low, high)
-        self.bytes += column.nbytes
-        return column.combine_chunks()
+        blocks, packed = self.blocks, self.packed
+        self.blocks, self.packed = [], None
+        if packed is not None:
+            return packed.finish()
+        if not blocks:
+            return pa.array([], pa.string())
+        kinds = {block.type for block in blocks}
+        if len(kinds) > 1:
+            blocks = [block.cast(pa.float64()) for block in blocks]
+        return pa.chunked_array(blocks) if pa.types.is_string(blocks[0].type) else pa.concat_arrays(blocks)
 
-    def after_block(self, parts: list[list[Any]]) -> None:
-        """Switch narrowing on, and narrow what was kept, once the table is large."""
-        if self.on or self.bytes < self.large:
-            return
-        self.on = True
-        for blocks in parts:
-            for i, block in enumerate(blocks):
-                if not pa.types.is_string(block.type):
-                    blocks[i] = narrowed(block)
+
+class _Packed:
+    # Numbers in one growing array; which of them are missing, as a bit each.
+
+    def __init__(self, n_rows: int) -> None:
+        self.values = np.empty(0, np.int32)
+        self.n = 0
+        self.expected = n_rows
+        self.missing: dict[int, np.ndarray] = {}
+
+    def add(self, block: Any) -> None:
+        stop = self.n + len(block)
+        wanted = np.promote_types(self.values.dtype, narrow_type(block)) if self.n else narrow_type(block)
+        if wanted != self.values.dtype:
+            self.values = self.values.astype(wanted)
+        if stop > len(self.values):
+            room = max(self.expected, stop) if self.n == 0 else max(stop, self.n + self.n // 8)
+            self.values.resize(room, refcheck=False)
+        at = self.n
+        for chunk in block.chunks:
+            if chunk.null_count:
+                self.missing[at] = np.asarray(chunk.is_null())
+            filled = chunk.fill_null(0) if chunk.null_count else chunk
+            self.values[at : at + len(chunk)] = filled.to_numpy(zero_copy_only=False)
+            at += len(chunk)
+        self.n = stop
+
+    def finish(self) -> Any:
+        self.values.resize(self.n, refcheck=False)
+        valid = None
+        if self.missing:
+            bits = np.ones(self.n, bool)
+            for at, gone in self.missing.items():
+                bits[at : at + len(gone)] = ~gone
+            valid = pa.py_buffer(np.packbits(bits, bitorder="little"))
+        kind = pa.from_numpy_dtype(self.values.dtype)
+        return pa.Array.from_buffers(kind, self.n, [valid, pa.py_buffer(self.values)])
 
 
 def extremes(column: Any) -> tuple[float, float]:
@@ -70,6 +117,27 @@ def extremes(column: Any) -> tuple[float, float]:
     return (0.0, 0.0) if low is None else (low, high)
 
 
+def narrow_type(column: Any) -> np.dtype[Any]:
+    """Return the smallest harmless type for some numbers.
+
+    Returns:
+        int32, int64, float32 or float64.
+    """
+    low, high = extremes(column)
+    if pa.types.is_integer(column.type):
+        return np.dtype(np.int32 if low >= -(2**31) and high < 2**31 else np.int64)
+    size = max(abs(low), abs(high))
+    fits = math.isfinite(size) and (size == 0.0 or (1e-30 < size < 1e38 and high - low >= _SPREAD * size))
+    return np.dtype(np.float32 if fits or pa.types.is_float32(column.type) else np.float64)
+
+
+def give_back() -> None:
+    """Ask the allocators to hand freed memory back to the machine; where the C library cannot, nothing happens."""
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def narrowed(column: Any) -> Any:
     """Return numbers in half the bytes where that is harmless.
 
@@ -78,38 +146,4 @@ def narrowed(column: Any) -> Any:
     """
     if not (pa.types.is_int64(column.type) or pa.types.is_float64(column.type)):
         return column
-    return _narrowed(column, *extremes(column))
-
-
-def _narrowed(column: Any, low: float, high: float) -> Any:
-    if pa.types.is_int64(column.type):
-        return column.cast(pa.int32()) if low >= -(2**31) and high < 2**31 else column
-    size = max(abs(low), abs(high))
-    if size == 0.0 or (1e-30 < size < 1e38 and high - low >= _SPREAD * size):
-        return column.cast(pa.float32(), safe=False)
-    return column
-
-
-def joined(blocks: list[Any], *, whole: bool) -> Any:
-    """Return the blocks of a column as one column of the widest type among them; ``blocks`` is emptied.
-
-    Args:
-        blocks: Arrays.
-        whole: Whether numbers are put into one piece, which copies them.
-
-    Returns:
-        A ``pyarrow.Array``, or a ``pyarrow.ChunkedArray``.
-    """
-    arrays = [one for block in blocks for one in (block.chunks if isinstance(block, pa.ChunkedArray) else [block])]
-    blocks.clear()
-    kinds = {array.type for array in arrays}
-    if len(kinds) > 1:
-        wide = pa.float32() if kinds <= {pa.float32(), pa.null()} else pa.float64()
-        if all(pa.types.is_integer(kind) for kind in kinds):
-            wide = pa.int64()
-        arrays = [array.cast(wide) for array in arrays]
-    if not arrays:
-        return pa.array([], pa.string())
-    if not whole or pa.types.is_string(arrays[0].type):
-        return pa.chunked_array(arrays)
-    return pa.concat_arrays(arrays)
+    return column.cast(pa.from_numpy_dtype(narrow_type(column)), safe=False)

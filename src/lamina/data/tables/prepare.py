@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lamina.data.spec import VectorSpec
-from lamina.data.tables.dates import DateFormat, column_format
+from lamina.data.tables.dates import column_format
 from lamina.data.tables.encoders import (
     BooleanEncoder,
     CategoryEncoder,
@@ -130,6 +130,11 @@ class TablePreparation:
         return VectorSpec(n_numeric=n_numeric, cardinalities=tuple(e.cardinality for e in codes.values()))
 
     @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Categorical columns that were text: ``read_table(..., text_columns=...)`` then reads new cells alike."""
+        return tuple(n for n, e in self.encoders.items() if isinstance(e, CategoryEncoder) and e.text)
+
+    @property
     def groups(self) -> dict[str, list[int]]:
         """Source column to the indices of its columns in the matrix."""
         found: dict[str, list[int]] = {}
@@ -171,7 +176,7 @@ class TablePreparation:
             DataError: If columns are missing, or a cell cannot be read as what its column is.
         """
         self._check(table)
-        groups, codes = self.groups, self._coded
+        groups = self.groups
         n, seen = table.n_rows, {name: Seen() for name in self.encoders}
         out = np.empty((n, sum(len(columns) for columns in groups.values())), np.float32)
         # A slab of rows at a time: the strided writes stay in the cache, and no column exists twice as a whole.
@@ -191,7 +196,6 @@ class TablePreparation:
                     encoder.write(days, place, seen[name])
                 else:
                     encoder.write(encoder.encode(part, seen[name]), place)
-        del codes
         return out, TransformReport(
             n_rows=n,
             unseen={name: s.unseen for name, s in seen.items() if s.unseen},
@@ -223,7 +227,7 @@ class TablePreparation:
 
     @property
     def _coded(self) -> dict[str, CategoryEncoder]:
-        """The columns that stand as codes behind the numeric block."""
+        # The columns that stand as codes behind the numeric block.
         return {n: e for n, e in self.encoders.items() if isinstance(e, CategoryEncoder) and not e.one_hot}
 
     def _check(self, table: Table) -> None:
@@ -241,7 +245,7 @@ class TablePreparation:
 
     @staticmethod
     def _numbers(table: Table, name: str, column: Any, start: int) -> np.ndarray:
-        """Numbers of a number column; text in it is refused cell by cell."""
+        # Numbers of a number column; text in it is refused cell by cell.
         values = numbers(column)
         if pa.types.is_string(column.type) and np.isnan(values).any():
             from lamina.data.tables.words import MISSING
@@ -258,7 +262,7 @@ class TablePreparation:
 
     @staticmethod
     def _booleans(table: Table, name: str, column: Any, start: int) -> np.ndarray:
-        """1 and 0 of a column of truth values; another word is refused."""
+        # 1 and 0 of a column of truth values; another word is refused.
         values = BooleanEncoder.values(column)
         if pa.types.is_string(column.type) and np.isnan(values).any():
             from lamina.data.tables.words import MISSING
@@ -272,6 +276,3 @@ class TablePreparation:
                         mend="the column was true or false when the model was fitted: correct the cell",
                     )
         return values
-
-
-__all__ = ["DateFormat", "TablePreparation", "TransformReport"]

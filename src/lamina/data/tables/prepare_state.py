@@ -43,7 +43,7 @@ def save_state(encoders: Mapping[str, Encoder], notes: tuple[str, ...]) -> tuple
         elif isinstance(encoder, BooleanEncoder):
             entry |= {"role": "boolean", "fill": encoder.fill, "indicator": encoder.indicator}
         elif isinstance(encoder, CategoryEncoder):
-            entry |= {"role": "category", "one_hot": encoder.one_hot, "rare": encoder.rare}
+            entry |= {"role": "category", "one_hot": encoder.one_hot, "rare": encoder.rare, "text": encoder.text}
             entry["levels"] = list(encoder.levels)
         else:
             entry |= {"role": "date", "order": encoder.form.order, "has_time": encoder.form.has_time}
@@ -104,7 +104,7 @@ def _encoder(entry: Mapping[str, Any], i: int, at: str, arrays: Mapping[str, np.
         rare = entry.get("rare", 0)
         if isinstance(rare, bool) or not isinstance(rare, int) or rare < 0:
             raise _bad(f"{at}.rare must be a whole number")
-        return CategoryEncoder(tuple(levels), _flag(entry, "one_hot", at), rare)
+        return CategoryEncoder(tuple(levels), _flag(entry, "one_hot", at), rare, _flag(entry, "text", at))
     if role == "date":
         if entry.get("order") not in ("ymd", "dmy", "mdy", "typed"):
             raise _bad(f"{at}.order must be ymd, dmy, mdy or typed")

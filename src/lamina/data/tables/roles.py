@@ -146,7 +146,7 @@ def leakage(table: Table, roles: Roles, target: str) -> tuple[str, ...]:
 
 
 def _role(table: Table, name: str, column: Any, *, force: bool, as_category: bool, notes: list[str]) -> tuple[str, str]:
-    """The role of a column, and the reason for leaving it out (empty if it is used)."""
+    # The role of a column, and the reason for leaving it out (empty if it is used).
     n = len(column)
     keep = f"keep with --use {shown(name)}"
     text = pa.types.is_string(column.type)
@@ -184,9 +184,7 @@ def _role(table: Table, name: str, column: Any, *, force: bool, as_category: boo
     return "categorical", ""
 
 
-def _typed_role(
-    name: str, column: Any, missing: int, keep: str, *, force: bool, as_category: bool
-) -> tuple[str, str]:
+def _typed_role(name: str, column: Any, missing: int, keep: str, *, force: bool, as_category: bool) -> tuple[str, str]:
     # The role of a column of numbers or times.
     extremes = pc.min_max(column)
     role = "date" if pa.types.is_timestamp(column.type) else "categorical" if as_category else "numeric"
@@ -200,7 +198,7 @@ def _typed_role(
 
 
 def _identifier_number(column: Any, name: str, keep: str) -> str:
-    """The reason for leaving out a column of whole numbers that only tells the rows apart, or nothing."""
+    # The reason for leaving out a column of whole numbers that only tells the rows apart, or nothing.
     n = len(column)
     if n < _ENOUGH:
         return ""
@@ -216,7 +214,7 @@ def _identifier_number(column: Any, name: str, keep: str) -> str:
 
 
 def _is_running_text(values: Any, n_different: int, n: int) -> bool:
-    """Long cells of several words that hardly repeat."""
+    # Long cells of several words that hardly repeat.
     if n_different < 0.5 * n:
         return False
     length = pc.mean(pc.utf8_length(values)).as_py() or 0
@@ -225,14 +223,14 @@ def _is_running_text(values: Any, n_different: int, n: int) -> bool:
 
 
 def _group_warnings(table: Table, roles: Roles) -> list[str]:
-    """W-GROUP for a column whose name and repetitions say that rows belong together."""
+    # W-GROUP for a column whose name and repetitions say that rows belong together.
     found = []
     for name in roles.numeric + roles.categorical:
         column = table.columns[name]
         if not _GROUP_NAME.search(name) or pa.types.is_floating(column.type):
             continue
         n, different = len(column), len(pc.unique(column))
-        if different >= 10 and 2 * different <= n and n <= 200 * different:
+        if different >= 10 and 2 * different <= n <= 200 * different:
             found.append(
                 f'W-GROUP column "{shown(name)}" has {different:,} values in {n:,} rows: rows that belong together may stand '
                 f"in training and test (keep them together with --group {shown(name)})"

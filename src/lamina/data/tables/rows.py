@@ -121,7 +121,7 @@ def check_text(data: bytes, name: str, line: int) -> int:
 
 
 def _last_row_end(data: bytes, delimiter: str) -> tuple[int, bool]:
-    """Offset after the last row end (0 if none), and whether quotes are used in an unclear way before it."""
+    # Offset after the last row end (0 if none), and whether quotes are used in an unclear way before it.
     if b'"' not in data:
         return data.rfind(b"\n") + 1, _lone_returns(data)
     view = np.frombuffer(data, np.uint8)
@@ -150,7 +150,7 @@ def _lone_returns(data: bytes) -> bool:
 
 
 def _checked(data: bytes, name: str, line: int) -> Rows:
-    """Check the characters of some rows and find blank lines and line ends inside quotes."""
+    # Check the characters of some rows and find blank lines and line ends inside quotes.
     n_ends = check_text(data, name, line)
     n_lines = n_ends + (not data.endswith(b"\n"))
     if b'"' not in data:
@@ -188,7 +188,7 @@ def row_starts(data: bytes, line: int) -> tuple[np.ndarray, int]:
 
 
 def _carefully(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int) -> Iterator[Rows]:
-    """Read row by row with the standard library and write the rows out cleanly."""
+    # Read row by row with the standard library and write the rows out cleanly.
     reader = csv.reader(text_lines(blocks, name, line), delimiter=delimiter, strict=True)
     out = io.StringIO(newline="")
     starts: list[int] = []
@@ -262,7 +262,7 @@ def text_lines(blocks: Iterator[bytes], name: str, line: int) -> Iterator[str]:
 
 
 def _endless(rest: bytes, name: str, line: int) -> DataError:
-    """The error for a row without end: an open quote, or a line over the cap."""
+    # The error for a row without end: an open quote, or a line over the cap.
     if rest.count(b'"') % 2:
         at = rest.rfind(b'"')
         return DataError(
@@ -276,7 +276,7 @@ def _endless(rest: bytes, name: str, line: int) -> DataError:
 
 
 def _guess(data: bytes) -> str:
-    """A likely encoding for bytes that are not UTF-8."""
+    # A likely encoding for bytes that are not UTF-8.
     sample = data[: 1 << 16]
     high = [byte for byte in sample if byte >= 0x80]
     if any(0x81 <= byte <= 0x9F for byte in high):

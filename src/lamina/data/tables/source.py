@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from lamina.errors import ConfigError, DataError, MachineError, shown
 
-BLOCK = 1 << 23
+BLOCK = 1 << 22
 MAX_RATIO = 200
 _RATIO_FROM = 1 << 26
 _PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -157,7 +157,7 @@ class Source:
 
         Raises:
             DataError: If the packing is damaged, a cap is passed, or a character cannot be decoded.
-        """  # noqa: DOC502 (raised by helpers)
+        """
         plain = self.encoding in {"utf-8", "utf-8-sig", "ascii"}
         decoder = None if plain else codecs.getincrementaldecoder(self.encoding)()
         line, first = 1, True
@@ -260,7 +260,7 @@ class Source:
                 yield bytes(block)
 
     def _zstd_whole(self) -> bool:
-        """Whether the zstd data ends where a frame ends: pyarrow's stream does not tell a cut file."""
+        # Whether the zstd data ends where a frame ends: pyarrow's stream does not tell a cut file.
         with self._raw() as raw:
             return _zstd_frames_end(raw.read())
 
@@ -273,11 +273,10 @@ class Source:
 
 
 def _zstd_frames_end(data: bytes) -> bool:
-    """Walk the frames and blocks of zstd data by their headers (RFC 8878, section 3.1.1).
-
-    Returns:
-        Whether the data ends exactly at the end of a frame.
-    """
+    # Walk the frames and blocks of zstd data by their headers (RFC 8878, section 3.1.1).
+    #
+    # Returns:
+    #     Whether the data ends exactly at the end of a frame.
     at, n = 0, len(data)
     while at < n:
         magic = int.from_bytes(data[at : at + 4], "little")
@@ -308,7 +307,7 @@ def _read_stdin(max_bytes: int) -> bytes:
 
 
 def _look(path: Path) -> _STAMP:
-    """Return size, time of change and inode; refuse what is no readable file."""
+    # Return size, time of change and inode; refuse what is no readable file.
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError, OSError) as error:
@@ -329,7 +328,7 @@ def _look(path: Path) -> _STAMP:
 
 
 def _near(path: Path) -> str:
-    """Name the file in the same folder that has the nearest name."""
+    # Name the file in the same folder that has the nearest name.
     try:
         names = os.listdir(path.parent)
     except OSError:

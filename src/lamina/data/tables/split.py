@@ -137,7 +137,7 @@ def _shared(seen: np.ndarray, test: np.ndarray) -> tuple[int, float]:
 
 
 def _sizes(n: int, shares: np.ndarray) -> tuple[int, int, int]:
-    """Rows of each part; every part that is asked for has one at least."""
+    # Rows of each part; every part that is asked for has one at least.
     wanted = int((shares > 0).sum())
     least = max(2, wanted)
     if n < least:
@@ -157,7 +157,7 @@ def _cut(order: np.ndarray, sizes: tuple[int, int, int]) -> Split:
 
 
 def _stratified(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """An order in which every class is spread evenly, so that any cut has its share of each."""
+    # An order in which every class is spread evenly, so that any cut has its share of each.
     order = generator.permutation(len(codes))
     shuffled = codes[order]
     by_class = np.argsort(shuffled, kind="stable")
@@ -229,7 +229,7 @@ def _by_group(n: int, shares: np.ndarray, groups: np.ndarray, generator: np.rand
 
 
 def _values(column: Any) -> np.ndarray:
-    """A column as an array that numpy can sort."""
+    # A column as an array that numpy can sort.
     if not isinstance(column, (pa.Array, pa.ChunkedArray)):
         array = np.asarray(column)
         return array.astype(str) if array.dtype == object else array
@@ -243,7 +243,7 @@ def _values(column: Any) -> np.ndarray:
 
 
 def _column_hash(column: Any) -> np.ndarray:
-    """A 64-bit hash of each cell, by its content."""
+    # A 64-bit hash of each cell, by its content.
     kind = column.type
     if pa.types.is_string(kind):
         parts = [_text_hash(chunk) for chunk in chunks(column)]
@@ -263,7 +263,7 @@ def _column_hash(column: Any) -> np.ndarray:
 
 
 def _text_hash(chunk: Any) -> np.ndarray:
-    """Hash of each text: Σ_i byte_i P^i over 64 bits, mixed with its length."""
+    # Hash of each text: Σ_i byte_i P^i over 64 bits, mixed with its length.
     text = pc.cast(pc.fill_null(chunk, ""), pa.large_string())
     offsets = np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1]
     lengths = np.diff(offsets)
@@ -283,7 +283,7 @@ def _text_hash(chunk: Any) -> np.ndarray:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """Spread the bits of 64-bit values."""
+    # Spread the bits of 64-bit values.
     with np.errstate(over="ignore"):
         mixed = (values ^ (values >> np.uint64(33))) * _MIX
         mixed = (mixed ^ (mixed >> np.uint64(33))) * _PRIME

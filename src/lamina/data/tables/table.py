@@ -153,7 +153,7 @@ def chunks(column: Column) -> list[Any]:
 
 
 def _column_digests(column: Column) -> tuple[bytes, bytes, bytes]:
-    """Hash the null mask, the lengths and the values of a column, each over all chunks."""
+    # Hash the null mask, the lengths and the values of a column, each over all chunks.
     mask, lengths, values = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     for chunk in chunks(column):
         mask.update(np.asarray(chunk.is_null()).tobytes() if chunk.null_count else bytes(len(chunk)))
@@ -177,7 +177,7 @@ def _column_digests(column: Column) -> tuple[bytes, bytes, bytes]:
 
 
 def _cell_text(value: object, *, narrow: bool) -> str:
-    """Write one cell; a float32 value with the digits that float32 has."""
+    # Write one cell; a float32 value with the digits that float32 has.
     if value is None:
         return ""
     if isinstance(value, float):

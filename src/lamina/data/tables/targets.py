@@ -407,7 +407,7 @@ def _refuse_number(table: Table, column: str, index: np.ndarray) -> Target:
 def _target_numbers(
     column: Any, name: str, *, table: Table | None = None, index: np.ndarray | None = None
 ) -> np.ndarray:
-    """Target values as float64; missing and infinite ones are refused."""
+    # Target values as float64; missing and infinite ones are refused.
     if isinstance(column, (pa.Array, pa.ChunkedArray)):
         if pa.types.is_string(column.type):
             blank = is_missing(column)
@@ -430,7 +430,7 @@ def _target_numbers(
 
 
 def _different(column: Any) -> tuple[list[Any], np.ndarray]:
-    """The different values of a column as Python values, and the index of each cell among them."""
+    # The different values of a column as Python values, and the index of each cell among them.
     if isinstance(column, (pa.Array, pa.ChunkedArray)):
         whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if len(whole) == 0:
@@ -450,7 +450,7 @@ def _different(column: Any) -> tuple[list[Any], np.ndarray]:
 
 
 def _key(label: Any) -> Any:
-    """A label as it is compared: 1, 1.0 and "1" alike (a file does not tell them apart), truth values by their words."""
+    # A label as it is compared: 1, 1.0 and "1" alike (a file does not tell them apart), truth values by their words.
     if isinstance(label, (bool, np.bool_)):
         return str(bool(label)).lower()
     if isinstance(label, (int, float, np.integer, np.floating)):

@@ -1,0 +1,108 @@
+"""The canon index is held to what it says: imports, examples, tests, ids, and that no public method lacks a row."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamina.workflows.canon import Row, courses, find, load_canon
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = load_canon()
+VALID = set((ROOT / "tests" / "canon" / "valid_ids.txt").read_text(encoding="utf-8").split())
+
+ROOMS = ["likelihoods", "metrics", "nn", "optim", "penalties", "training", "vision"]
+
+# Public names that are no method of their own: protocols, records, tables, and what serves the methods.
+INFRASTRUCTURE = {
+    "likelihoods": {"LIKELIHOODS", "Likelihood", "from_json", "likelihood_name", "replace_smoothing", "to_json"},
+    "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
+    "nn": {"ACTIVATIONS", "TableShape", "embedding_width"},
+    "optim": {"Schedule", "by_name", "constant"},
+    "penalties": {"Context", "Penalty", "WeightedSum"},
+    "training": {"Callback", "History", "Loss", "Objective", "Run", "Step", "fit", "full_state"},
+    "vision": {"small_resnet"},
+}
+# Public names that a row covers which imports another.
+TOGETHER = {
+    "metrics": {"expected_calibration_error", "interval_coverage", "interval_width"},
+}
+
+
+def locate(path: str) -> object:
+    """The object at a dotted path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row_is_true(row: Row) -> None:
+    assert callable(locate(row.import_path))
+    path, _, name = row.test.partition("::")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert name in functions, f"{row.test} does not exist"
+    assert set(row.ids) <= VALID
+    assert set(row.courses) <= set(courses())
+    assert bool(row.ids) == bool(row.courses), "a row of the canon is taught in a course, and the reverse"
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", row.name)
+    for text in (row.title, row.equation, row.source, row.example):
+        assert text.strip()
+    assert len(row.example.strip().splitlines()) <= 12
+
+
+def test_names_and_aliases_are_unique() -> None:
+    names = [word for row in ROWS for word in (row.name, *row.aliases)]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_list_of_ids_is_whole() -> None:
+    assert len(VALID) == 349
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_method_has_a_row(room: str) -> None:
+    module = importlib.import_module(f"lamina.{room}")
+    shown = {row.import_path for row in ROWS}
+    covered = INFRASTRUCTURE.get(room, set()) | TOGETHER.get(room, set())
+    assert covered <= set(module.__all__), "the list of exceptions names what no longer exists"
+    for name in module.__all__:
+        if name in covered:
+            continue
+        value = getattr(module, name)
+        home = inspect.getmodule(value)
+        paths = {f"lamina.{room}.{name}", f"{home.__name__}.{name}" if home is not None else ""}
+        assert paths & shown, f"lamina.{room}.{name} has no row in canon.toml"
+
+
+def test_examples_run_and_print_what_they_say(tmp_path: Path) -> None:
+    """One process runs them all, so that torch is imported once."""
+    script, expected = [], []
+    for row in ROWS:
+        script.append(f"print('=== {row.name}')\n{row.example.strip()}\n")
+        expected += [f"=== {row.name}", *re.findall(r"^ *print\(.*\)  # (.*)$", row.example, re.MULTILINE)]
+    (tmp_path / "examples.py").write_text("\n".join(script), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "examples.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == expected
+
+
+@pytest.mark.parametrize("asked", ["relu", "ReLU", "rectifier", "C08", "c08", "Rectified linear unit"])
+def test_find(asked: str) -> None:
+    assert find(asked).name == "relu"
+
+
+def test_text_shows_everything() -> None:
+    for row in ROWS:
+        text = row.to_text()
+        for part in (row.title, row.import_path, row.source, row.test, *row.ids):
+            assert part in text
