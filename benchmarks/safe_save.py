@@ -55,7 +55,7 @@ def main() -> None:
                 "torch.save": lambda tensors=tensors, path=path: torch.save(tensors, path),
                 "torch.save + fsync": lambda tensors=tensors, path=path: synced_torch_save(tensors, path),
                 "write_generation": lambda tensors=tensors: io.write_generation(
-                    folder, "g", {"model.safetensors": io.pack_tensors(tensors)}, {}
+                    folder, "g", {"model.safetensors": io.tensor_pieces(tensors)}, {}
                 ),
             }
             times: dict[str, list[float]] = {name: [] for name in actions}

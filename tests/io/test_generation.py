@@ -215,6 +215,26 @@ def test_reading_while_it_is_replaced(tmp_path):
     assert not failures, failures[0]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: b"x" * 600_000, lambda: [b"x" * 300_001, b"", b"x" * 299_999], lambda: iter([b"x" * 600_000])]
+)
+@pytest.mark.parametrize("wrong", ["changed", "shorter", "longer"])
+def test_read_back_compares_everything(tmp_path, make, wrong):
+    """H23: whether the content is still in memory, in pieces, or gone."""
+
+    class Wrong(Shim):
+        def act(self, name, args):
+            if name == "rename":
+                path = args[0] / "a"
+                data = path.read_bytes()
+                path.write_bytes({"changed": data[:-1] + b"y", "shorter": data[:-1], "longer": data + b"x"}[wrong])
+            return super().act(name, args)
+
+    with pytest.raises(MachineError, match="not given back"), replaced(Wrong()):
+        io.write_generation(tmp_path, "g", {"a": make()}, {})
+    assert os.listdir(tmp_path) == []
+
+
 # --- numbered ones ---
 
 

@@ -228,7 +228,7 @@ def kill_points(writer: Writer, room: Path) -> Tally:
 
 
 def fault_points(writer: Writer, room: Path, codes: tuple[int, ...] = ERRORS) -> Tally:
-    """Every call fails once (the first two errors) and from then on (all of them); once with EINTR, which must not be seen.
+    """Every call fails once (the first two errors) and from then on (all); once with EINTR, which must not be seen.
 
     Success may be reported only for the new state; a failure must be a ``LaminaError`` with place and mend, and leave
     the old or the new state, no temporary file unless clearing it up is what failed, and a folder that can be written.

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lamina.cli._words import bar, count, figure, left, pace
@@ -95,7 +96,8 @@ class ScreenDisplay:
         self._console: Console | None = None
         self._live: Live | None = None
         self._reading = ""
-        self._last_time, self._last_fraction, self._last_epoch = float("-inf"), -1.0, -1
+        self._last_time, self._last_fraction = float("-inf"), -1.0
+        self._unsaid: ProgressFacts | None = None
 
     # --- the protocol ---
 
@@ -144,11 +146,13 @@ class ScreenDisplay:
 
     def training(self, description: str) -> None:
         """Say what is trained."""
-        self._last_time, self._last_fraction, self._last_epoch = float("-inf"), -1.0, -1
+        self._end_progress()
+        self._last_time, self._last_fraction = float("-inf"), -1.0
         self._say(f"training {self._text(description, 300)}")
 
     def progress(self, facts: ProgressFacts) -> None:
-        """Renew the live line; off a terminal print a line now and then."""
+        """Renew the live line; off a terminal print a line now and then. The last state is always printed."""
+        self._unsaid = facts
         if self._terminal:
             self._show_live(self._progress_line(facts))
             return
@@ -162,16 +166,18 @@ class ScreenDisplay:
             return
         if facts.train is None and facts.valid is None:
             return
-        self._last_time, self._last_fraction, self._last_epoch = now, facts.fraction, facts.epoch
+        self._last_time, self._last_fraction, self._unsaid = now, facts.fraction, None
         self._say(self._progress_line(facts))
 
     def working(self, what: str) -> None:
         """Say that a longer piece of work begins; on a terminal only, and only while it lasts."""
+        self._end_progress()
         if self._terminal:
             self._show_live(f"{self._text(what)} ...")
 
     def line(self, label: str, text: str) -> None:
         """Print a result on stdout."""
+        self._end_progress()
         if not self._results:
             return
         self._clear_live()
@@ -185,6 +191,7 @@ class ScreenDisplay:
 
     def close(self) -> None:
         """Take the live line away."""
+        self._end_progress()
         self._clear_live()
 
     # --- how ---
@@ -193,6 +200,12 @@ class ScreenDisplay:
         if self._progress:
             self._clear_live()
             self._print(self._err, text, hanging)
+
+    def _end_progress(self) -> None:
+        """Leave the last state of a training as a line, without the time left."""
+        if self._unsaid is not None and (self._unsaid.train is not None or self._unsaid.valid is not None):
+            facts, self._unsaid = self._unsaid, None
+            self._say(self._progress_line(replace(facts, seconds_left=None)))
 
     def _print(self, channel: Channel, text: str, hanging: int) -> None:
         if channel.isatty():

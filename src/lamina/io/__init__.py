@@ -3,7 +3,7 @@
 Nothing heavy is imported here; NumPy, torch and safetensors are imported by the functions that need them.
 """
 
-from lamina.io.arrays import pack_arrays, pack_tensors, unpack_arrays, unpack_metadata, unpack_tensors
+from lamina.io.arrays import pack_arrays, pack_tensors, tensor_pieces, unpack_arrays, unpack_metadata, unpack_tensors
 from lamina.io.atomic import append_to, make_folder, publish, remove, sweep, write_file
 from lamina.io.foreign import refuse_foreign
 from lamina.io.generation import Generation, read_generation, read_manifest, write_generation
@@ -40,6 +40,7 @@ __all__ = [
     "refuse_foreign",
     "remove",
     "sweep",
+    "tensor_pieces",
     "truncate_records",
     "unpack_arrays",
     "unpack_metadata",

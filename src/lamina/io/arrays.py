@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from lamina.errors import CheckpointError, ConfigError, shown
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _COMPLEX = "lamina.complex"
 _MOST_HEADER = 100_000_000
+_TORCH_WORDS = {
+    **{"bool": "BOOL", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64"},
+    **{"int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"},
+    **{"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"},
+    **{"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"},
+}
 _MEND = "use an older checkpoint, or restore the file from a copy"
 
 
@@ -35,25 +41,22 @@ def pack_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[st
         ConfigError: If an array's dtype has no form in the file (objects, strings, dates).
     """
     import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
 
-    flat: dict[str, np.ndarray[Any, Any]] = {}
+    parts: list[_Part] = []
     split: list[str] = []
-    for name in sorted(arrays):
-        array = np.asarray(arrays[name], order="C")
+    for name, given in arrays.items():
+        array = np.asarray(given, order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
-            raise ConfigError(f'the array "{shown(name)}" has dtype {array.dtype}, which safetensors cannot hold')
-        if array.dtype.kind == "c":
+        if array.dtype.kind == "c" and array.dtype.itemsize <= 16:
             split.append(name)
-            real = np.dtype(f"<f{array.dtype.itemsize // 2}")
-            array = array.reshape(-1).view(real).reshape((*array.shape, 2))
-        flat[name] = array
-    try:
-        return _with_metadata(save(flat), metadata, split)
-    except SafetensorError as error:
-        raise ConfigError(f"cannot be stored as safetensors: {shown(error, 200)}") from error
+            array = array.reshape(-1).view(f"<f{array.dtype.itemsize // 2}").reshape((*array.shape, 2))
+        kind = {"b": "BOOL", "u": "U", "i": "I", "f": "F"}.get(array.dtype.kind, "")
+        if not kind or array.dtype.itemsize > 8:
+            raise ConfigError(f'the array "{shown(name)}" has dtype {array.dtype}, which safetensors cannot hold')
+        word = kind if kind == "BOOL" else f"{kind}{8 * array.dtype.itemsize}"
+        data = memoryview(array.reshape(-1).view(np.uint8)).toreadonly()
+        parts.append(_Part(name, word, array.dtype.itemsize, array.shape, data))
+    return b"".join(_file(parts, metadata, split))
 
 
 def unpack_arrays(data: bytes, *, name: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -90,7 +93,7 @@ def unpack_arrays(data: bytes, *, name: str) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return tensors as one safetensors file.
+    """Return tensors as one safetensors file; ``tensor_pieces`` says what is raised.
 
     Args:
         tensors: By name, on any device; tensors that share memory are stored once for each name.
@@ -98,34 +101,45 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
 
     Returns:
         The bytes: the same for the same tensors, whatever the order of the mapping.
+    """
+    return b"".join(tensor_pieces(tensors, metadata))
+
+
+def tensor_pieces(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> list[bytes | memoryview[Any]]:
+    """Return the pieces of ``pack_tensors`` without copying what lies on the CPU: for models of gigabytes.
+
+    The pieces show the tensors' own memory: write them before the tensors change.
+
+    Args:
+        tensors: By name, on any device; tensors that share memory are stored once for each name.
+        metadata: Words to store beside them.
+
+    Returns:
+        The header, then each tensor's bytes: together one safetensors file.
 
     Raises:
         ConfigError: If a tensor has no form in the file: sparse, quantised, on the meta device, of an unknown dtype.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import save
 
-    flat: dict[str, Tensor] = {}
+    parts: list[_Part] = []
     split: list[str] = []
-    owned: set[int] = set()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach()
+    for name, given in tensors.items():
+        tensor = given.detach()
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise ConfigError(f'the tensor "{shown(name)}" is sparse, quantised or empty of data and cannot be stored')
         if tensor.is_complex():
             split.append(name)
             tensor = torch.view_as_real(tensor.resolve_conj())
+        word = _TORCH_WORDS.get(str(tensor.dtype).removeprefix("torch."))
+        if word is None:
+            raise ConfigError(f'the tensor "{shown(name)}" has dtype {tensor.dtype}, which safetensors cannot hold')
         tensor = tensor.resolve_neg().cpu().contiguous()
-        storage = tensor.untyped_storage().data_ptr()
-        if storage in owned:
-            tensor = tensor.clone()
-        owned.add(storage)
-        flat[name] = tensor
-    try:
-        return _with_metadata(save(flat), metadata, split)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"cannot be stored as safetensors: {shown(error, 200)}") from error
+        data = memoryview(tensor.reshape(-1).view(torch.uint8).numpy()).toreadonly()
+        parts.append(_Part(name, word, tensor.element_size(), tuple(tensor.shape), data))
+    return _file(parts, metadata, split)
 
 
 def unpack_tensors(data: bytes, *, name: str) -> dict[str, Tensor]:
@@ -196,19 +210,48 @@ def _header(data: bytes, name: str) -> dict[str, Any]:
     return header
 
 
-def _with_metadata(data: bytes, metadata: Mapping[str, str] | None, split: list[str]) -> bytes:
-    """Return the file with metadata in sorted order: safetensors' own order changes from one process to the next."""
+class _Part(NamedTuple):
+    name: str
+    dtype: str
+    itemsize: int
+    shape: tuple[int, ...]
+    data: memoryview[Any]
+
+
+def _file(parts: list[_Part], metadata: Mapping[str, str] | None, split: list[str]) -> list[bytes | memoryview[Any]]:
+    """Return header and data in the order of the reference implementation: wide dtypes first, then by name.
+
+    Its own writer is not used, because it puts the metadata in an order that changes from one process to the next, and
+    copies all data twice.
+    """
     words = dict(metadata or {})
     if split:
-        words[_COMPLEX] = json.dumps(split)
-    if not words:
-        return data
-    header = _header(data, "")
-    header = {"__metadata__": {key: words[key] for key in sorted(words)}, **header}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+        words[_COMPLEX] = json.dumps(sorted(split))
+    header: dict[str, object] = {"__metadata__": {key: words[key] for key in sorted(words)}} if words else {}
+    parts = sorted(parts, key=lambda part: (-part.itemsize, part.name))
+    at = 0
+    for part in parts:
+        if part.name == "__metadata__" or not _encodes(part.name):
+            raise ConfigError(f'the name "{shown(part.name)}" cannot stand in a safetensors file')
+        header[part.name] = {
+            "dtype": part.dtype,
+            "shape": list(part.shape),
+            "data_offsets": [at, at + len(part.data)],
+        }
+        at += len(part.data)
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     text += b" " * (-len(text) % 8)
-    old = 8 + int.from_bytes(data[:8], "little")
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[old:]))
+    if len(text) > _MOST_HEADER:
+        raise ConfigError(f"{len(parts)} arrays are too many for one safetensors file")
+    return [len(text).to_bytes(8, "little") + text, *(part.data for part in parts)]
+
+
+def _encodes(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _split_names(words: dict[str, str], name: str) -> frozenset[str]:

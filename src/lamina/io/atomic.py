@@ -31,6 +31,7 @@ Content = Chunk | Iterable[Chunk]
 _PIECE = 4 << 20
 _IN_PARALLEL = 1 << 20
 _BEHIND = 16
+_COMPARED = 256 << 10
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<host>[0-9a-f]{6})[0-9a-f]{12}\.tmp", re.DOTALL)
 _HOUR = 3600.0
 
@@ -286,12 +287,12 @@ class _Hash:
         return self._digest.hexdigest()
 
 
-def _pieces(chunks: Content) -> Iterator[memoryview[Any]]:
+def _pieces(chunks: Content, most: int = _PIECE) -> Iterator[memoryview[Any]]:
     whole = (chunks,) if isinstance(chunks, bytes | bytearray | memoryview) else chunks
     for chunk in whole:
         view = memoryview(chunk).cast("B") if len(chunk) else memoryview(b"")
-        for start in range(0, len(view), _PIECE):
-            yield view[start : start + _PIECE]
+        for start in range(0, len(view), most):
+            yield view[start : start + most]
 
 
 def _write_whole(fd: int, piece: memoryview[Any]) -> None:
@@ -317,6 +318,31 @@ def read_pieces(path: Path, piece: int = _PIECE) -> Iterator[bytes]:
             yield data
     finally:
         with contextlib.suppress(OSError):  # nothing was written through it
+            system.close(fd)
+
+
+def first_difference(path: Path, content: Content) -> int | None:
+    """Compare a file with what it should hold.
+
+    Raises ``OSError`` if the operating system refuses.
+
+    Returns:
+        None if they are equal, else the start of the piece (of at most 256 KB) that differs.
+    """
+    system = filesystem.active
+    fd = patiently(system.open, path, READ)
+    at = 0
+    try:
+        for piece in _pieces(content, _COMPARED):
+            found = b""
+            while len(found) < len(piece) and (part := patiently(system.read, fd, len(piece) - len(found))):
+                found += part
+            if found != bytes(piece):  # bytes against bytes is one fast call; memoryviews compare item by item
+                return at
+            at += len(piece)
+        return at if patiently(system.read, fd, 1) else None
+    finally:
+        with contextlib.suppress(OSError):
             system.close(fd)
 
 

@@ -152,8 +152,8 @@ def _read_back(target: Path, files: Mapping[str, Content]) -> None:
     try:
         for name, (size, digest) in read_manifest(target).entries.items():
             content = files[name]
-            if isinstance(content, bytes | bytearray | memoryview):
-                _compare(target / name, memoryview(content).cast("B"))
+            if isinstance(content, bytes | bytearray | memoryview | list | tuple):
+                _compare(target / name, content)
             else:
                 for _ in _verified(target / name, size, digest):
                     pass
@@ -165,17 +165,13 @@ def _read_back(target: Path, files: Mapping[str, Content]) -> None:
         ) from error
 
 
-def _compare(path: Path, content: memoryview[Any]) -> None:
-    at = 0
+def _compare(path: Path, content: Content) -> None:
     try:
-        for piece in atomic.read_pieces(path):
-            if content[at : at + len(piece)] != piece:
-                raise CheckpointError(f"differs behind byte {at}", where=shown(path, 200), mend=_MEND)
-            at += len(piece)
+        behind = atomic.first_difference(path, content)
     except FileNotFoundError as error:
         raise CheckpointError("is missing", where=shown(path, 200), mend=_MEND) from error
-    if at != len(content):
-        raise CheckpointError(f"is truncated: {at} bytes of {len(content)}", where=shown(path, 200), mend=_MEND)
+    if behind is not None:
+        raise CheckpointError(f"differs behind byte {behind}", where=shown(path, 200), mend=_MEND)
 
 
 def _recover(target: Path) -> None:

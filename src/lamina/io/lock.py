@@ -72,16 +72,18 @@ def lock_folder(path: str | Path, *, patience: float = 10.0) -> Iterator[Lock]:
             time.sleep(0.05)
         except OSError as error:
             refuse(error, path, "cannot be locked")
+    holder = os.getpid()
     try:
         before = _owner(path)
-        own = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        own = {"pid": holder, "host": socket.gethostname(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         atomic.write_file(path / OWNER, dump_json(own).encode("ascii") + b"\n")
         note = f"{shown(path, 200)}: taken over from process {before[0]} on {before[1]}, which ended" if before else ""
         yield Lock(path, note)
     finally:
-        with contextlib.suppress(OSError):
-            atomic.remove(path / OWNER)
-        lock.release()
+        if os.getpid() == holder:  # a forked worker that leaves this block frees nothing
+            with contextlib.suppress(OSError):
+                atomic.remove(path / OWNER)
+            lock.release()
 
 
 def _owner(path: Path) -> tuple[int, str] | None:

@@ -63,7 +63,10 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
     return {
         "model": ("resnet", "the inputs are pictures"),
         "hidden": ((512, 512), "the default for pictures"),
-        "dropout": (0.0 if convolutional else 0.2, "batch normalisation regularises" if convolutional else "the default"),
+        "dropout": (
+            0.0 if convolutional else 0.2,
+            "batch normalisation regularises" if convolutional else "the default",
+        ),
         "width": (32, "the default for pictures"),
         "epochs": (epochs, f"{n:,} training pictures"),
         "batch_size": (128 if n >= 5_000 else 32, f"{n:,} training pictures"),

@@ -118,7 +118,9 @@ def problem_of_images(images: ImageSet, split: Split, *, name: str = "class") ->
         ConfigError: If the pictures carry no class labels.
     """
     if images.labels is None or not images.classes:
-        raise ConfigError("the pictures have no classes to learn", where=images.name, mend="put them into one folder a class")
+        raise ConfigError(
+            "the pictures have no classes to learn", where=images.name, mend="put them into one folder a class"
+        )
     preparation = ImagePreparation.fit(images, split.train)
     target = ClassTarget(name, tuple(images.classes))
     labels = torch.from_numpy(np.asarray(images.labels, np.int64))

@@ -68,7 +68,9 @@ def problem_of_table(
             notes.append(f"{dropped:,} rows without a target left out (--drop-unlabelled)")
     ignore = [*settings.ignore, *([settings.group] if settings.group else [])]
     roles = infer_roles(table, targets=targets, use=settings.use, categorical=settings.categorical, ignore=ignore)
-    whole = [infer_target(table, name, task=settings.task, min_class=1 if settings.min_class > 1 else 2) for name in targets]
+    whole = [
+        infer_target(table, name, task=settings.task, min_class=1 if settings.min_class > 1 else 2) for name in targets
+    ]
     if settings.min_class > 1:
         table, whole, small = _without_small_classes(table, whole, settings.min_class)
         notes += small
@@ -98,7 +100,9 @@ def problem_of_table(
             "the score is too good by what the model remembers of them"
         )
     problem = Problem(table.name, torch.from_numpy(matrix), encoded, tuple(final), split, preparation)
-    return problem, Findings(table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words)
+    return problem, Findings(
+        table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words
+    )
 
 
 def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
@@ -144,7 +148,9 @@ def _split(table: Table, targets: list[Target], settings: Settings, tested: bool
         codes = first.encode(table.column(first.name))
         split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, stratify=codes)
         return split, f"{words} by class, rows shuffled with seed {settings.seed}"
-    return split_rows(table.n_rows, fractions=shares, seed=settings.seed), f"{words}, rows shuffled with seed {settings.seed}"
+    return split_rows(
+        table.n_rows, fractions=shares, seed=settings.seed
+    ), f"{words}, rows shuffled with seed {settings.seed}"
 
 
 def _settled(table: Table, target: Target, rows: np.ndarray) -> Target:

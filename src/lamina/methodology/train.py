@@ -131,7 +131,9 @@ def _phases(
     assert settings.epochs is not None
     first = _Phase(problem, settings, hooks, device, card, likelihood, problem.split.train, "")
     early = EarlyStopping(settings.monitor, settings.patience or settings.epochs, mode=_mode(settings.monitor))
-    history = first.run(settings.epochs, None, [_validation(problem, first.data.data, likelihood), *first.rate(), Monitor(), early])
+    history = first.run(
+        settings.epochs, None, [_validation(problem, first.data.data, likelihood), *first.rate(), Monitor(), early]
+    )
     last, best = first, early.best_epoch
     if settings.second_pass != "none" and not first.interrupted and early.best_steps:
         everything = np.sort(np.concatenate([problem.split.train, problem.split.valid]))
@@ -146,7 +148,14 @@ def _phases(
     model = last.step.model.cpu()
     predictor = Predictor(card, _own(model), problem.preparation, problem.targets, likelihood, dict(problem.facts))
     return Trained(
-        predictor, history, best, last.stopped or first.stopped, last.signal, 1, type(first.step).__name__, first.notes + last.notes if last is not first else first.notes
+        predictor,
+        history,
+        best,
+        last.stopped or first.stopped,
+        last.signal,
+        1,
+        type(first.step).__name__,
+        first.notes + last.notes if last is not first else first.notes,
     )
 
 
@@ -326,11 +335,17 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f'"{name}" is no device', where="--device", mend="use auto, cpu, cuda, cuda:0 or mps") from None
+        raise ConfigError(
+            f'"{name}" is no device', where="--device", mend="use auto, cpu, cuda, cuda:0 or mps"
+        ) from None
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False) or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+    if not there.get(device.type, False) or (
+        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    ):
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "the CPU only"
-        raise MachineError(f"this machine has no {name}; PyTorch found {found}", where="--device", mend="use --device auto")
+        raise MachineError(
+            f"this machine has no {name}; PyTorch found {found}", where="--device", mend="use --device auto"
+        )
     return device
 
 
@@ -369,5 +384,3 @@ def _own(model: nn.Module) -> nn.Module:
             parameter.data = parameter.data.clone()
             parameter.grad = None
     return model.eval()
-
-

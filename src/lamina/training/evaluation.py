@@ -18,7 +18,12 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 def outputs_of(
-    model: nn.Module, inputs: Tensor, *, batch_size: int = 4096, device: torch.device | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    rows: Tensor | None = None,
+    batch_size: int = 4096,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Return the network's outputs in evaluation mode, batch by batch.
 

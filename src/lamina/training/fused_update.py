@@ -62,7 +62,7 @@ class _FusedAdam:
 
     def __call__(self) -> None:
         gradients = [p.grad for p in self.parameters]
-        if None in gradients:  # a parameter that this batch did not reach keeps its state and count
+        if any(g is None for g in gradients):  # a parameter that this batch did not reach keeps its state and count
             self.optimizer.step()
             return
         numbers = [(g["lr"], *g["betas"], g["weight_decay"], g["eps"]) for g in self.groups]
@@ -73,7 +73,11 @@ class _FusedAdam:
             self.kernel(parameters, gradients[place], m, v, [], steps, **options)
 
     def _calls(self, numbers: list[tuple[float, ...]]) -> list[_Call]:
-        """Bind the kernel to runs of groups with the same numbers."""
+        """Bind the kernel to runs of groups with the same numbers.
+
+        Returns:
+            What each call of the kernel needs, but the gradients: these are at ``place`` among all.
+        """
         calls: list[_Call] = []
         start = 0
         for (rate, beta1, beta2, decay, eps), members in groupby(range(len(numbers)), numbers.__getitem__):

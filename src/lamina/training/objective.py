@@ -50,13 +50,19 @@ def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def mean_nll(likelihood: Likelihood, outputs: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-    """Return -(1/N) Σ_n w_n log p(t_n | outputs_n); for class codes by PyTorch's one call, a tenth of a small step less.
+    """Return -(1/N) Σ_n w_n log p(t_n | outputs_n).
+
+    For class codes it is PyTorch's one call, which spares a tenth of the time of a small step.
 
     Returns:
         A scalar.
     """
-    codes = type(likelihood) is Categorical and target.dtype is torch.int64 and target.ndim == 1
-    if codes and weights is None and likelihood.smoothing == 0.0 and outputs.shape[1:] == (likelihood.n_classes,):
+    if (
+        isinstance(likelihood, Categorical)
+        and likelihood.smoothing == 0.0
+        and weights is None
+        and (target.dtype is torch.int64 and target.ndim == 1 and outputs.shape[1:] == (likelihood.n_classes,))
+    ):
         return cross_entropy(outputs, target)
     return -weighted_mean(likelihood.log_prob(outputs, target), weights)
 

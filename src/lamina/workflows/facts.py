@@ -125,7 +125,9 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
         for part in rows:
             answer = said[part][column]
             if kind == "classes":
-                scores[part] = scores_for(kind, truth[part], probabilities=answer.probabilities, nll=nll[part], seed=seed)
+                scores[part] = scores_for(
+                    kind, truth[part], probabilities=answer.probabilities, nll=nll[part], seed=seed
+                )
             else:
                 scores[part] = scores_for(kind, truth[part], mean=answer.prediction, nll=nll[part], seed=seed)
         ours = [r for r in references if r.target is target]
@@ -152,8 +154,16 @@ def target_facts(
     """
     kind, target = scored.kind, scored.target
     metric = leading_metric(kind)
-    rows = [ScoreRow("this model", PARTS[part], True, scores) for part, scores in scored.scores.items() if len(scored.truth[part])]
-    rows += [ScoreRow(name, PARTS[part], False, s) for (name, part), s in scored.baseline_scores.items() if len(scored.truth[part])]
+    rows = [
+        ScoreRow("this model", PARTS[part], True, scores)
+        for part, scores in scored.scores.items()
+        if len(scored.truth[part])
+    ]
+    rows += [
+        ScoreRow(name, PARTS[part], False, s)
+        for (name, part), s in scored.baseline_scores.items()
+        if len(scored.truth[part])
+    ]
     part = "test" if len(scored.truth["test"]) else "valid" if len(scored.truth["valid"]) else "train"
     truth, answer = scored.truth[part], scored.said[part]
     facts = TargetFacts(
@@ -165,7 +175,10 @@ def target_facts(
             metric=metric,
             train=scored.scores["train"],
             valid=scored.scores["valid" if len(scored.truth["valid"]) else part],
-            baselines={r.name: scored.baseline_scores[r.name, "valid" if len(scored.truth["valid"]) else part] for r in scored.baselines},
+            baselines={
+                r.name: scored.baseline_scores[r.name, "valid" if len(scored.truth["valid"]) else part]
+                for r in scored.baselines
+            },
             constant=scored.baselines[0].name if scored.baselines else None,
             n_train=len(problem.split.train),
             n_parameters=n_parameters(trained),
@@ -174,8 +187,12 @@ def target_facts(
             settings=settings.to_dict(),
         ),
         paired=_paired(scored, part, settings.seed),
-        classes=class_facts(truth, answer.probabilities, _class_names(target)) if answer.probabilities is not None else None,
-        numbers=None if kind == "classes" else number_facts(truth, answer.prediction, answer.low, answer.high, seed=settings.seed),
+        classes=class_facts(truth, answer.probabilities, _class_names(target))
+        if answer.probabilities is not None
+        else None,
+        numbers=None
+        if kind == "classes"
+        else number_facts(truth, answer.prediction, answer.low, answer.high, seed=settings.seed),
         mistakes=_mistakes(scored, part, problem, data, tested) if settings.examples else (),
     )
     return facts
@@ -202,7 +219,9 @@ def importance_facts(problem: Problem, predictor: Predictor, column: int, settin
 
     groups = problem.preparation.groups
     repeats = 5 if len(groups) <= 50 else 1
-    found = permutation_importance(score, problem.inputs[torch.from_numpy(rows)], groups, seed=settings.seed, repeats=repeats)
+    found = permutation_importance(
+        score, problem.inputs[torch.from_numpy(rows)], groups, seed=settings.seed, repeats=repeats
+    )
     return tuple(Importance(entry.column, entry.drop, entry.low, entry.high) for entry in found)
 
 
@@ -228,15 +247,26 @@ def _paired(scored: Scored, part: str, seed: int) -> Paired | None:
     metric = leading_metric(scored.kind)
     best = scored.baselines[0]
     for reference in scored.baselines[1:]:
-        if scored.baseline_scores[reference.name, part][metric].better_than(scored.baseline_scores[best.name, part][metric]):
+        if scored.baseline_scores[reference.name, part][metric].better_than(
+            scored.baseline_scores[best.name, part][metric]
+        ):
             best = reference
     answer, theirs = scored.said[part], best.predictions[part]
     if scored.kind == "classes" and answer.probabilities is not None:
-        return compare("classes", scored.truth[part], answer.probabilities.argmax(1), theirs.argmax(1), baseline=best.name, seed=seed)
+        return compare(
+            "classes",
+            scored.truth[part],
+            answer.probabilities.argmax(1),
+            theirs.argmax(1),
+            baseline=best.name,
+            seed=seed,
+        )
     return compare(scored.kind, scored.truth[part], answer.prediction, theirs, baseline=best.name, seed=seed)
 
 
-def _mistakes(scored: Scored, part: str, problem: Problem, data: Table | ImageSet, tested: Table | None) -> tuple[Mistake, ...]:
+def _mistakes(
+    scored: Scored, part: str, problem: Problem, data: Table | ImageSet, tested: Table | None
+) -> tuple[Mistake, ...]:
     rows = getattr(problem.split, part)
     n = len(data) if isinstance(data, ImageSet) else data.n_rows
     shows: dict[str, Any] = {}

@@ -121,7 +121,9 @@ class _Fit:
     def open(self, source: str, data_dir: str | None) -> tuple[Opened, float]:
         self.display.reading(source)
         began = time.monotonic()
-        opened = open_source(source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text))
+        opened = open_source(
+            source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text)
+        )
         return opened, time.monotonic() - began
 
     def begun(self, folder: RunFolder, source: str, opened: Opened, seconds: float) -> None:
@@ -218,11 +220,15 @@ class _Fit:
         if trained.signal:
             return self._interrupted(folder, card, opened, problem, findings, trained, settings, reasons, tested)
         display.working("figures and report")
-        facts, scored = self._facts(folder, card, opened, problem, findings, trained, settings, reasons, tested, baselines)
+        facts, scored = self._facts(
+            folder, card, opened, problem, findings, trained, settings, reasons, tested, baselines
+        )
         render_to(folder.path, facts)
         return self._finish(folder, facts, scored, trained, settings)
 
-    def _problem(self, opened: Opened, targets: tuple[str, ...], tested: Table | None) -> tuple[Problem, Findings | None]:
+    def _problem(
+        self, opened: Opened, targets: tuple[str, ...], tested: Table | None
+    ) -> tuple[Problem, Findings | None]:
         if isinstance(opened.data, ImageSet):
             split, words = split_of_pictures(opened.data, self.settings)
             problem = problem_of_images(opened.data, split, name=targets[0])
@@ -444,7 +450,9 @@ def split_of_pictures(images: ImageSet, settings: Settings) -> tuple[Split, str]
         words = f"validation part as the source has it, {100 * c:g} % of training for the test, seed {settings.seed}"
     if not len(rows[1]):
         share = min(b / (a + b), 0.1)
-        inner = split_rows(len(rows[0]), fractions=(1 - share, share, 0.0), seed=settings.seed, stratify=labels[rows[0]])
+        inner = split_rows(
+            len(rows[0]), fractions=(1 - share, share, 0.0), seed=settings.seed, stratify=labels[rows[0]]
+        )
         rows[0], rows[1] = rows[0][inner.train], rows[0][inner.valid]
         words = f"test part as the source has it, {100 * share:g} % of the rest for validation, seed {settings.seed}"
     return Split(*rows), words
@@ -455,7 +463,12 @@ def show_findings(display: Display, problem: Problem, findings: Findings) -> Non
     for target in problem.targets:
         display.fact("predict", target.name, target.note or target.kind)
     roles = findings.roles
-    kinds = {"numeric": roles.numeric, "categorical": roles.categorical, "true/false": roles.boolean, "dates": roles.date}
+    kinds = {
+        "numeric": roles.numeric,
+        "categorical": roles.categorical,
+        "true/false": roles.boolean,
+        "dates": roles.date,
+    }
     words = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items() if names)
     display.fact("use", f"{len(roles.used)} columns", words)
     for name, reason in list(roles.left_out.items())[:10]:
@@ -505,7 +518,9 @@ def _require_baseline(facts: FitFacts) -> None:
     for section in facts.targets:
         diagnosis = section.diagnosis
         if diagnosis is not None and diagnosis.regime == "worse than baseline":
-            raise CheckNotMet(diagnosis.verdict, where="--require baseline", mend="look at the report; the model is saved")
+            raise CheckNotMet(
+                diagnosis.verdict, where="--require baseline", mend="look at the report; the model is saved"
+            )
 
 
 def _data_card(card: dict[str, Any], opened: Opened, problem: Problem, findings: Findings | None) -> DataCard:

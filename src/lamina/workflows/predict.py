@@ -93,7 +93,9 @@ def predict(
     for name in said:
         if name in columns:
             raise DataError(
-                f'the input already has a column "{shown(name)}"', where=shown(source, 200), mend="rename it, or leave it out"
+                f'the input already has a column "{shown(name)}"',
+                where=shown(source, 200),
+                mend="rename it, or leave it out",
             )
     table = pa.table({**columns, **{name: pa.array(values) for name, values in said.items()}})
     summary = tuple(summarise(report))
@@ -126,7 +128,9 @@ def _check_output(source: str, output: str | None, overwrite: bool) -> None:
         return
     path = Path(output)
     if path.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
-        raise ConfigError(f'cannot write "{path.suffix}" files', where=shown(output, 200), mend="use .csv, .tsv or .parquet")
+        raise ConfigError(
+            f'cannot write "{path.suffix}" files', where=shown(output, 200), mend="use .csv, .tsv or .parquet"
+        )
     if path.exists():
         if source != "-" and Path(source).exists() and path.samefile(source):
             raise ConfigError("output and input are the same file", where=shown(output, 200), mend="give another -o")
@@ -200,5 +204,8 @@ def _write_json(table: pa.Table) -> None:
 
     for batch in table.to_batches(ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            plain = {key: value if isinstance(value, int | float | str | bool | None) else str(value) for key, value in row.items()}
+            plain = {
+                key: value if isinstance(value, int | float | str | bool | None) else str(value)
+                for key, value in row.items()
+            }
             sys.stdout.write(dump_json(plain) + "\n")

@@ -93,7 +93,7 @@ def warped_by_scipy(picture, down, right, flip, angle, scale, sign=1.0):
     cos, sin = math.cos(sign * angle), math.sin(sign * angle)
     inverse = np.array([[cos, sin], [-sin, cos]]) / scale  # (row, column) of the result -> of the picture
     centre = (np.array(picture.shape[1:]) - 1) / 2
-    offset = centre - inverse @ (centre + [down, right])
+    offset = centre - inverse @ (centre + np.array([down, right]))
     return np.stack([
         ndimage.affine_transform(channel, inverse, offset, order=1, mode="grid-constant") for channel in picture
     ])  # fmt: skip

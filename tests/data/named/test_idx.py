@@ -103,7 +103,7 @@ def test_D13_counts_of_pictures_and_labels_differ():
     check_pair(IMAGES, np.zeros(2, np.uint8), "i", "l")
     with pytest.raises(DataError, match="l: byte 4: expected 2 labels, one for each picture of i, found 3"):
         check_pair(IMAGES, np.zeros(3, np.uint8), "i", "l")
-    with pytest.raises(DataError, match="i: byte 2: expected unsigned bytes with 3 axes"):
+    with pytest.raises(DataError, match="i: byte 2: expected unsigned bytes, 3 axes"):
         check_pair(IMAGES[0], np.zeros(2, np.uint8), "i", "l")
-    with pytest.raises(DataError, match="l: byte 2: expected unsigned bytes with 1 axis"):
+    with pytest.raises(DataError, match="l: byte 2: expected unsigned bytes, 1 axis"):
         check_pair(IMAGES, np.zeros((2, 1), np.uint8), "i", "l")

@@ -149,7 +149,7 @@ class TestCalifornia:
     def test_columns_are_those_of_scikit_learn(self, archive, tmp_path, monkeypatch):
         from sklearn.datasets import _california_housing as theirs
 
-        rows, path = archive
+        _, path = archive
         ours = load_named("california-housing", data_dir=tmp_path, offline=True)
         # scikit-learn's own code on the same archive; it keeps a joblib file, in a folder of its own
         copy = tmp_path / "sklearn" / "cal_housing.tgz"

@@ -264,7 +264,7 @@ def _relative(path: str, root: Path) -> str:
 
 
 def _text(name: str | os.PathLike[str]) -> str:
-    """Return a file name as valid Unicode: bytes that are not UTF-8 are written as ``\\xNN``."""
+    # As valid Unicode: bytes that are not UTF-8 are written with a backslash, x and two digits.
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

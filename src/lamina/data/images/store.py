@@ -49,7 +49,10 @@ def room_for_pixels(
     limit = available_memory() // 2 if memory_limit is None else memory_limit
     if size <= limit:
         return np.empty(shape, np.uint8), None
-    wants = f"{shape[0]:,} pictures of {shape[3]} x {shape[2]} take {size / 1e6:,.0f} MB, memory for them is {limit / 1e6:,.0f} MB"
+    wants = (
+        f"{shape[0]:,} pictures of {shape[3]} x {shape[2]} take {size / 1e6:,.0f} MB, "
+        f"memory for them is {limit / 1e6:,.0f} MB"
+    )
     if cache is None:
         raise MachineError(wants, where=name, mend="ask for a smaller size, or name a cache folder for the pixels")
     try:
@@ -64,11 +67,9 @@ def room_for_pixels(
 
 
 def _create_memory_map(folder: Path, shape: tuple[int, ...], size: int) -> NDArray[np.uint8]:
-    """Create the file; the one place of this room that writes.
-
-    It is scratch space, rebuilt from the pictures at every read and never taken for a result, so it needs neither
-    the manifest nor the sync of ``lamina.io``; its room on the disk is reserved, so that filling it cannot fail late.
-    """
+    # The one place of this room that writes. The file is scratch space, rebuilt from the pictures at every read and
+    # never taken for a result, so it needs neither the manifest nor the sync of lamina.io; its room on the disk is
+    # reserved, so that filling it cannot fail late.
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CACHE_NAME
     path.unlink(missing_ok=True)  # a set that still maps the old file keeps it: never truncate under a reader

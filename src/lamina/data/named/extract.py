@@ -29,6 +29,10 @@ _PIECE = 2**20
 _ENTRY = 4096  # most bytes of a zip directory for each member allowed, and of tar headers
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}\Z")
 _MEND = "fetch the archive again, from the place named by `lamina data list`"
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError,
+    ValueError, OverflowError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 _OPENERS: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
@@ -101,41 +105,25 @@ def read_archive(
     Raises:
         DataError: If the archive holds anything else, lacks a member, is damaged, or unpacks to more than the cap.
         MachineError: If it may not be read.
-    """  # noqa: DOC501
+    """  # noqa: DOC501  # noqa: DOC502
     path = Path(path)
     where = shown(path, 200)
     for plain in members.values():
         if not _PLAIN.match(plain):
             raise ValueError(f"not a plain file name: {plain!r}")
     contents: dict[str, bytes] = {}
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(6)
-            stream.seek(0)
-            zipped = start[:4] in {b"PK\3\4", b"PK\5\6"}
-            entries = _zip_entries if zipped else _tar_entries
-            for name, content in entries(stream, frozenset(members), max_bytes, max_members, where):
-                if name not in members:
-                    if exact:
-                        raise _unexpected(name, "file", where)
-                    continue
-                if members[name] in contents:
-                    raise DataError(f'holds "{shown(name)}" twice', where=where, mend=_MEND)
-                contents[members[name]] = content
-    except _TooMuch as error:
-        raise _bomb(max_bytes, where) from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
-    except (ValueError, OverflowError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
-    except OSError as error:
-        if isinstance(error, DataError | MachineError):
-            raise
-        if error.errno in {None, errno.EINVAL}:  # the decompressors' own complaint; a position that cannot be
-            raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
-        raise MachineError(f"cannot be read ({error.strerror})", where=where, mend="check the file") from error
+    with _told(where, max_bytes), path.open("rb") as stream:
+        start = stream.read(6)
+        stream.seek(0)
+        entries = _zip_entries if start[:4] in {b"PK\3\4", b"PK\5\6"} else _tar_entries
+        for name, content in entries(stream, frozenset(members), max_bytes, max_members, where):
+            if name not in members:
+                if exact:
+                    raise _unexpected(name, "file", where)
+                continue
+            if members[name] in contents:
+                raise DataError(f'holds "{shown(name)}" twice', where=where, mend=_MEND)
+            contents[members[name]] = content
     lacking = sorted(name for name, plain in members.items() if plain not in contents)
     if lacking:
         raise DataError(
@@ -144,6 +132,23 @@ def read_archive(
             mend=_MEND,
         )
     return contents
+
+
+@contextmanager
+def _told(where: str, max_bytes: int) -> Iterator[None]:
+    # Say what the archive libraries raise in our own words.
+    try:
+        yield
+    except (DataError, MachineError):
+        raise
+    except _TooMuch as error:
+        raise _bomb(max_bytes, where) from error
+    except _DAMAGE as error:
+        raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
+    except OSError as error:
+        if error.errno in {None, errno.EINVAL}:  # the decompressors' own complaint; a position that cannot be
+            raise DataError(f"the archive is damaged ({shown(error)})", where=where, mend=_MEND) from error
+        raise MachineError(f"cannot be read ({error.strerror})", where=where, mend="check the file") from error
 
 
 def _tar_entries(

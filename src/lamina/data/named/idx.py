@@ -124,13 +124,13 @@ def check_pair(images: NDArray[Any], labels: NDArray[Any], images_where: str, la
     """
     if images.ndim != 3 or images.dtype != np.uint8:
         raise DataError(
-            f"byte 2: expected unsigned bytes with 3 axes (type and axes 08 03), found {images.dtype} with {images.ndim}",
+            f"byte 2: expected unsigned bytes, 3 axes (type and axes 08 03), found {images.dtype}, {images.ndim} axes",
             where=images_where,
             mend=_MEND,
         )
     if labels.ndim != 1 or labels.dtype != np.uint8:
         raise DataError(
-            f"byte 2: expected unsigned bytes with 1 axis (type and axes 08 01), found {labels.dtype} with {labels.ndim}",
+            f"byte 2: expected unsigned bytes, 1 axis (type and axes 08 01), found {labels.dtype}, {labels.ndim} axes",
             where=labels_where,
             mend=_MEND,
         )

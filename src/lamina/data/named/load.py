@@ -120,10 +120,8 @@ def _idx_pictures(one: Entry, folder: Path) -> ImageSet:
 
 
 def _digits(one: Entry) -> ImageSet:
-    """Read the 8 x 8 digits; their 17 levels v become (255 v + 8) // 16, which (p * 16 + 127) // 255 takes back.
-
-    That is 255 v / 16 rounded to the nearest whole number (halves upwards): 0 gives 0, 16 gives 255.
-    """
+    # The 17 levels v become (255 v + 8) // 16, that is 255 v / 16 rounded to the nearest whole number, halves upwards:
+    # 0 gives 0 and 16 gives 255. (16 p + 127) // 255 takes it back, so nothing is lost.
     bunch = _sklearn_loader(one.name)()
     levels = np.asarray(bunch.images)
     pixels = ((levels.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)

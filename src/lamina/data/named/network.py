@@ -79,19 +79,7 @@ def transfer(url: str, part: Path, size: int, rules: Rules) -> None:
     headers = {"User-Agent": "lamina", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    try:
-        response = _opener(rules).open(urllib.request.Request(url, headers=headers), timeout=rules.timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and have:
-            append_to(part, b"", after=0)
-            raise CutOff("the server has no more bytes than are here; beginning anew") from error
-        raise NextMirror(f"answered {error.code} {shown(error.reason)}") from error
-    except urllib.error.URLError as error:
-        raise NextMirror(_cause(error.reason)) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise NextMirror(_cause(error)) from error
-    with response:
+    with _answer(urllib.request.Request(url, headers=headers), part, have, rules) as response:
         start = have if response.status == 206 and _continues(response.headers, have) else 0
         if response.status == 206 and start != have:
             raise NextMirror("sent another piece of the file than was asked for")
@@ -112,6 +100,23 @@ def transfer(url: str, part: Path, size: int, rules: Rules) -> None:
         if body.failure or body.count < end:
             why = f" ({body.failure})" if body.failure else ""
             raise CutOff(f"cut after {body.count:,} of {end:,} bytes{why}")
+
+
+def _answer(request: urllib.request.Request, part: Path, have: int, rules: Rules) -> http.client.HTTPResponse:
+    # Ask, and turn every refusal into what it means for the transfer.
+    try:
+        response: http.client.HTTPResponse = _opener(rules).open(request, timeout=rules.timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:
+            append_to(part, b"", after=0)
+            raise CutOff("the server has no more bytes than are here; beginning anew") from error
+        raise NextMirror(f"answered {error.code} {shown(error.reason)}") from error
+    except urllib.error.URLError as error:
+        raise NextMirror(_cause(error.reason)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NextMirror(_cause(error)) from error
+    return response
 
 
 def check_address(url: str, rules: Rules) -> None:
@@ -174,7 +179,7 @@ class _CheckedRedirect(urllib.request.HTTPRedirectHandler):
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
 
-    def redirect_request(
+    def redirect_request(  # noqa: PLR0917 (the base class calls it so)
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         check_address(newurl, self._rules)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import difflib
 import gzip
 import io
@@ -214,17 +215,22 @@ class Source:
                 f"cannot be read: {error.strerror}", where=shown(self.path), mend="check its permissions"
             ) from None
 
-    def _unpacked(self) -> Any:
-        raw = self._raw()
-        if self.packed == "gzip":
-            return gzip.GzipFile(fileobj=raw)
-        if self.packed == "xz":
-            return lzma.LZMAFile(raw)
-        if self.packed == "bz2":
-            return bz2.BZ2File(raw)
-        if self.packed == "zstd":
-            return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
-        return raw
+    @contextlib.contextmanager
+    def _unpacked(self) -> Iterator[Any]:
+        with self._raw() as raw:
+            if self.packed == "gzip":
+                stream: Any = gzip.GzipFile(fileobj=raw)
+            elif self.packed == "xz":
+                stream = lzma.LZMAFile(raw)
+            elif self.packed == "bz2":
+                stream = bz2.BZ2File(raw)
+            elif self.packed == "zstd":
+                stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+            else:
+                yield raw
+                return
+            with stream:
+                yield stream
 
     def _raw_blocks(self) -> Iterator[bytes]:
         done = lines = 0
