@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from lamina._version import __version__
+
 if TYPE_CHECKING:
     from lamina.errors import (
         CheckNotMet,
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from lamina.workflows.evaluate import evaluate
     from lamina.workflows.fit import fit
     from lamina.workflows.predict import predict
-
-__version__ = "0.1.0"
 
 _ERRORS = ("CheckNotMet", "CheckpointError", "ConfigError", "DataError", "DivergedError", "Interrupted")
 _LAZY = {

@@ -31,6 +31,7 @@ class FakeResult:
     report: Path
     seconds: float
     stopped: str | None
+    diagnosis: str = "good"
 
 
 class FakeFit:
@@ -153,6 +154,7 @@ def test_fit_json_is_one_strict_object(fake: FakeFit, capsys: pytest.CaptureFixt
         "scores": {"accuracy": 0.9, "auc": None},
         "seconds": 1.0,
         "stopped": None,
+        "diagnosis": "good",
     }
 
 

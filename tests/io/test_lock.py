@@ -60,7 +60,7 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path, end):
 
 
 def test_a_forked_worker_that_outlives_the_holder(tmp_path):
-    """With older filelocks a data worker keeps its parent's lock until it ends: the next run waits for that a moment."""
+    """With older filelocks a data worker keeps its parent's lock until it ends: the next run waits for that."""
     code = HOLD.replace(
         "    print",
         "    import os\n    if os.fork() == 0:\n"

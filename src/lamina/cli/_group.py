@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from lamina import __version__
+from lamina._version import __version__
 from lamina.errors import ConfigError, nearest, shown
 
 COMMANDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lamina import __version__
+from lamina._version import __version__
 from lamina.cli._group import Command
 from lamina.cli._output import print_json
 from lamina.cli._state import State

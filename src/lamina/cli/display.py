@@ -10,9 +10,9 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lamina.cli._words import bar, count, figure, left, pace
 from lamina.errors import shown
@@ -79,6 +79,7 @@ class ScreenDisplay:
         out: Where results go, stdout unless given.
         err: Where progress goes, stderr unless given.
         on_run: Called with the run folder's name once it is known.
+        scores_are_results: Print tables of scores on stdout; elsewhere they are steps on the way.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class ScreenDisplay:
         results: bool = True,
         out: TextIO | None = None,
         err: TextIO | None = None,
-        on_run: Any = None,
+        on_run: Callable[[str], None] | None = None,
+        scores_are_results: bool = False,
     ) -> None:
         self._out, self._err = Channel(out or sys.stdout), Channel(err or sys.stderr)
         self._progress, self._results, self._on_run = progress, results, on_run
+        self._scores_are_results = scores_are_results
         self._terminal = self._err.isatty() and os.environ.get("TERM", "") not in {"dumb", ""}
         self._console: Console | None = None
         self._live: Live | None = None
@@ -131,18 +134,20 @@ class ScreenDisplay:
         title = self._text(title)
         first = max([len(title), *map(len, names)]) + 2
         widths = [max(len(self._text(m)), *(len(line[i]) for line in cells)) for i, m in enumerate(metrics)]
-        self._say("")
+        say = self._result if self._scores_are_results else self._say
+        if not self._scores_are_results:
+            say("")
         if self._terminal and first + sum(widths) + 2 * len(widths) > self._width():
-            self._say(title)
+            say(title)
             for name, line in zip(names, cells, strict=True):
-                self._say(name)
+                say(name)
                 for metric, cell in zip(metrics, line, strict=True):
-                    self._say(f"    {self._text(metric)} {cell}")
+                    say(f"    {self._text(metric)} {cell}")
             return
         head = "  ".join(f"{self._text(m):<{w}}" for m, w in zip(metrics, widths, strict=True))
-        self._say(f"{title:<{first}}{head}".rstrip())
+        say(f"{title:<{first}}{head}".rstrip())
         for name, line in zip(names, cells, strict=True):
-            self._say(f"{name:<{first}}{'  '.join(f'{c:<{w}}' for c, w in zip(line, widths, strict=True))}".rstrip())
+            say(f"{name:<{first}}{'  '.join(f'{c:<{w}}' for c, w in zip(line, widths, strict=True))}".rstrip())
 
     def training(self, description: str) -> None:
         """Say what is trained."""
@@ -178,10 +183,7 @@ class ScreenDisplay:
     def line(self, label: str, text: str) -> None:
         """Print a result on stdout."""
         self._end_progress()
-        if not self._results:
-            return
-        self._clear_live()
-        self._print(self._out, f"{self._text(label):<{_LABEL}} {self._text(text, _LONGEST)}", hanging=_LABEL + 1)
+        self._result(f"{self._text(label):<{_LABEL}} {self._text(text, _LONGEST)}", hanging=_LABEL + 1)
 
     # --- what the commands use besides ---
 
@@ -206,6 +208,11 @@ class ScreenDisplay:
         if self._unsaid is not None and (self._unsaid.train is not None or self._unsaid.valid is not None):
             facts, self._unsaid = self._unsaid, None
             self._say(self._progress_line(replace(facts, seconds_left=None)))
+
+    def _result(self, text: str, hanging: int = 2) -> None:
+        if self._results:
+            self._clear_live()
+            self._print(self._out, text, hanging)
 
     def _print(self, channel: Channel, text: str, hanging: int) -> None:
         if channel.isatty():

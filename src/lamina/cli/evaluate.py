@@ -46,7 +46,7 @@ def command(
     state.import_ahead("torch")
     from lamina.workflows.evaluate import evaluate
 
-    display = ScreenDisplay(progress=not quiet, results=not as_json)
+    display = ScreenDisplay(progress=not quiet, results=not as_json, scores_are_results=True)
     try:
         scores = evaluate(run, source, data_dir=data_dir, settings=settings, display=display)
     finally:

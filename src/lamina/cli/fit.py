@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lamina import __version__
+from lamina._version import __version__
 from lamina.cli._group import Command
 from lamina.cli._options import read_settings, setting_options, show_settings
 from lamina.cli._output import print_json
@@ -101,6 +101,7 @@ def command(
                 "scores": result.scores,
                 "seconds": result.seconds,
                 "stopped": result.stopped,
+                "diagnosis": result.diagnosis,
             }
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lamina import __version__
+from lamina._version import __version__
 from lamina.cli import _errors
 from lamina.cli._group import WELCOME, LazyGroup
 from lamina.cli._state import State

@@ -75,6 +75,8 @@ def command(
             settings=settings,
             display=display,
         )
+        if output is not None:
+            display.line("output", f"{output}  ({result.rows:,} rows)")
     finally:
         display.close()
     if as_json and output is not None:

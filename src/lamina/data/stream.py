@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -58,7 +59,8 @@ class InMemory:
         shuffle: False keeps the order of the data in every epoch.
         augment: Applied to each gathered block on ``device``.
         device: Where batches are wanted; data already there are gathered there.
-        block_bytes: Upper bound for one gathered block.
+        block_bytes: Upper bound for one gathered block; None is 1 MiB on the CPU, where a block that stays in the cache
+            costs a third of one that does not, and 32 MiB elsewhere.
 
     Raises:
         ConfigError: If ``batch_size`` is below 1 or the data are empty.
@@ -74,7 +76,7 @@ class InMemory:
         shuffle: bool = True,
         augment: Augmentation | None = None,
         device: torch.device | str = "cpu",
-        block_bytes: int = 32 << 20,
+        block_bytes: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}", where="InMemory")
@@ -87,6 +89,8 @@ class InMemory:
         whole, rest = divmod(self.n_examples, self.batch_size)
         self._steps = whole + (rest > 1 or (rest == 1 and whole == 0))
         example_bytes = max(1, data.inputs[:1].numel() * data.inputs.element_size())
+        if block_bytes is None:
+            block_bytes = 1 << 20 if data.inputs.device.type == "cpu" and self.device.type == "cpu" else 32 << 20
         self._block = max(1, block_bytes // (example_bytes * self.batch_size))
 
     def __len__(self) -> int:
@@ -103,7 +107,8 @@ class InMemory:
             order = self.rows[order]
         order = order.to(self.data.inputs.device)
         size, steps = self.batch_size, self._steps
-        for first in range(start, steps, self._block):
+        # Blocks lie at fixed places of the epoch: the last bit of a product may depend on where a batch lies in memory.
+        for first in range(start - start % self._block, steps, self._block):
             last = min(first + self._block, steps)
             stop = self.n_examples if last == steps else last * size
             indices = order[first * size : stop]
@@ -115,7 +120,7 @@ class InMemory:
             inputs = block.inputs.split(sizes)
             targets = block.targets.split(sizes) if block.targets is not None else [None] * len(sizes)
             weights = block.weights.split(sizes) if block.weights is not None else [None] * len(sizes)
-            yield from map(Batch, inputs, targets, weights)
+            yield from islice(map(Batch, inputs, targets, weights), max(0, start - first), None)
 
 
 def gather(data: Batch, indices: Tensor) -> Batch:

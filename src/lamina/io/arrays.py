@@ -54,7 +54,7 @@ def pack_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[st
         if not kind or array.dtype.itemsize > 8:
             raise ConfigError(f'the array "{shown(name)}" has dtype {array.dtype}, which safetensors cannot hold')
         word = kind if kind == "BOOL" else f"{kind}{8 * array.dtype.itemsize}"
-        data = memoryview(array.reshape(-1).view(np.uint8)).toreadonly()
+        data = array.reshape(-1).view(np.uint8).data.toreadonly()
         parts.append(_Part(name, word, array.dtype.itemsize, array.shape, data))
     return b"".join(_file(parts, metadata, split))
 
@@ -137,7 +137,7 @@ def tensor_pieces(
         if word is None:
             raise ConfigError(f'the tensor "{shown(name)}" has dtype {tensor.dtype}, which safetensors cannot hold')
         tensor = tensor.resolve_neg().cpu().contiguous()
-        data = memoryview(tensor.reshape(-1).view(torch.uint8).numpy()).toreadonly()
+        data = tensor.reshape(-1).view(torch.uint8).numpy().data.toreadonly()
         parts.append(_Part(name, word, tensor.element_size(), tuple(tensor.shape), data))
     return _file(parts, metadata, split)
 
@@ -223,6 +223,9 @@ def _file(parts: list[_Part], metadata: Mapping[str, str] | None, split: list[st
 
     Its own writer is not used, because it puts the metadata in an order that changes from one process to the next, and
     copies all data twice.
+
+    Raises:
+        ConfigError: If a name cannot be written, or there are too many.
     """
     words = dict(metadata or {})
     if split:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import lamina
+from lamina._version import __version__
 from lamina.errors import CheckpointError, ConfigError, LaminaError, MachineError, shown
 from lamina.io import atomic, filesystem
 from lamina.io.atomic import Content
@@ -98,7 +98,7 @@ def write_generation(parent: str | Path, name: str, files: Mapping[str, Content]
         for inner, content in files.items():
             size, digest = atomic.write_new(temporary / inner, content)
             listed[inner] = {"size": size, "sha256": digest}
-        manifest = {"lamina": lamina.__version__, **meta_only, "files": listed}
+        manifest = {"lamina": __version__, **meta_only, "files": listed}
         atomic.write_new(temporary / MANIFEST, guarded_bytes(manifest, "generation", FORMAT))
         patiently(filesystem.active.fsync_folder, temporary)
         _place(temporary, target, files)

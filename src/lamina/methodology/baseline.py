@@ -59,7 +59,7 @@ TABLE_BATCH = [(2_000, 32), (10_000, 64), (50_000, 128), (200_000, 256), (float(
 def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
     n = len(problem.split.train)
     convolutional = settings.model in {None, "resnet"}
-    epochs = 12 if n >= 20_000 else max(12, min(60, 700_000 // (12 * n)))
+    epochs = 10 if n >= 20_000 else max(10, min(60, 70_000 // n))
     return {
         "model": ("resnet", "the inputs are pictures"),
         "hidden": ((512, 512), "the default for pictures"),
@@ -67,10 +67,10 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
             0.0 if convolutional else 0.2,
             "batch normalisation regularises" if convolutional else "the default",
         ),
-        "width": (32, "the default for pictures"),
+        "width": (24, "the default for pictures"),
         "epochs": (epochs, f"{n:,} training pictures"),
         "batch_size": (128 if n >= 5_000 else 32, f"{n:,} training pictures"),
-        "learning_rate": (3e-3 if convolutional else 1e-3, "the default of the model"),
+        "learning_rate": (4e-3 if convolutional else 1e-3, "the default of the model"),
         "weight_decay": (1e-2, "the default for pictures"),
         "schedule": ("one-cycle", "few epochs are planned"),
         "patience": (epochs, "the one-cycle schedule needs its end"),

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lamina.data.tables.table import Table
 from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.roles import Roles, infer_roles
 from lamina.data.tables.split import Split, duplicates_across, shared_rows, split_rows
-from lamina.data.tables.table import unknown_column
+from lamina.data.tables.table import Table, unknown_column
 from lamina.data.tables.targets import ClassTarget, Target, infer_target, unlabelled
 from lamina.errors import DataError, shown
 from lamina.methodology.problem import Problem, encode_targets

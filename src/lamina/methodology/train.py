@@ -18,7 +18,7 @@ from lamina.data.images.augment import Augment
 from lamina.data.stream import InMemory
 from lamina.errors import ConfigError, MachineError
 from lamina.io import Generations
-from lamina.likelihoods import Bernoulli, Categorical, Heads, Likelihood
+from lamina.likelihoods import Bernoulli, Categorical, Heads, Likelihood, replace_smoothing
 from lamina.methodology.baseline import model_card
 from lamina.methodology.problem import Problem, likelihood_for
 from lamina.optim.schedules import by_name
@@ -32,13 +32,14 @@ from lamina.training.choose import choose_step
 from lamina.training.divergence import DivergenceGuard
 from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Metric, Validation
-from lamina.training.fit import Run, fit
+from lamina.training.fit import fit
 from lamina.training.history import History
 from lamina.training.journal import Journal
 from lamina.training.learning_rate import LearningRate, ReduceOnPlateau
 from lamina.training.monitor import Monitor
 from lamina.training.objective import Supervised
 from lamina.training.progress import Progress
+from lamina.training.run import Run
 from lamina.training.signals import StopOnSignal
 from lamina.training.step import Step
 from lamina.training.stop_below import StopBelow
@@ -146,7 +147,8 @@ def _phases(
             below = StopBelow("valid_loss", early.best_train_loss)
             last.run(settings.epochs, None, [_validation(problem, last.data.data, likelihood), Monitor(), below])
     model = last.step.model.cpu()
-    predictor = Predictor(card, _own(model), problem.preparation, problem.targets, likelihood, dict(problem.facts))
+    plain = replace_smoothing(likelihood, 0.0)
+    predictor = Predictor(card, _own(model), problem.preparation, problem.targets, plain, dict(problem.facts))
     return Trained(
         predictor,
         history,
@@ -273,14 +275,9 @@ def _mode(monitor: str) -> Any:
 def _validation(problem: Problem, examples: Batch, likelihood: Likelihood) -> Callback:
     if len(problem.split.valid) == 0:
         return Callback()
-    plain = likelihood_for(problem.targets) if _smoothed(likelihood) else likelihood
+    plain = replace_smoothing(likelihood, 0.0)
     rows = torch.from_numpy(problem.split.valid)
     return Validation(examples, plain, metrics_for(plain), rows=rows)
-
-
-def _smoothed(likelihood: Likelihood) -> bool:
-    heads = likelihood.likelihoods if isinstance(likelihood, Heads) else (likelihood,)
-    return any(isinstance(head, Categorical) and head.smoothing for head in heads)
 
 
 def metrics_for(likelihood: Likelihood) -> dict[str, Metric]:

@@ -14,7 +14,7 @@ from lamina.errors import ConfigError
 from lamina.penalties.base import Penalty, WeightedSum
 from lamina.penalties.l2 import L2
 from lamina.training.backprop_loss import build_loss
-from lamina.training.backprop_nodes import Sheet, build_node, sheet, why_not
+from lamina.training.backprop_nodes import Sheet, build_node, why_not
 from lamina.training.fused_update import fused_update
 from lamina.training.objective import Objective, Supervised
 from lamina.training.state import copy_state
@@ -119,7 +119,9 @@ class BackpropStep:
         if targets is None:
             raise ConfigError("needs targets, and the batch has none", where="BackpropStep")
         plan = self._plans.get(inputs.shape) or self._new_plan(inputs)
-        outputs = plan.forward(sheet(inputs if inputs.dtype is self.flat.dtype else inputs.to(self.flat.dtype)))
+        if inputs.dtype is not self.flat.dtype:
+            inputs = inputs.to(self.flat.dtype)
+        outputs = plan.forward(Sheet(inputs, inputs.numpy()))
         loss, delta = plan.loss(outputs, targets, weights)
         plan.backward(delta)
         scalars = {"loss": loss}

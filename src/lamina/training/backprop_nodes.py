@@ -70,6 +70,7 @@ class Affine(Node):
     def __init__(self, layer: nn.Linear, gradients: Gradients, n: int) -> None:
         dtype = layer.weight.dtype
         self.w = layer.weight.detach().numpy()
+        self.w_transposed = self.w.T
         self.dw = gradients(layer.weight).numpy()
         self.b = None if layer.bias is None else layer.bias.detach()
         self.db = None if layer.bias is None else gradients(layer.bias).numpy()
@@ -78,7 +79,7 @@ class Affine(Node):
 
     def forward(self, x: Sheet) -> Sheet:
         self.x = x.array
-        np.dot(x.array, self.w.T, out=self.y.array)
+        np.dot(x.array, self.w_transposed, out=self.y.array)
         if self.b is not None:
             self.y.tensor.add_(self.b)
         return self.y

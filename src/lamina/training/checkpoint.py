@@ -10,7 +10,8 @@ from lamina.errors import CheckpointError
 from lamina.io import Generation, Generations, dump_json, pack_tensors, unpack_tensors
 from lamina.io.strict_json import parse_json
 from lamina.training.callback import Callback
-from lamina.training.fit import Run, full_state
+from lamina.training.fit import full_state
+from lamina.training.run import Run
 from lamina.training.state import all_finite, flatten_state, unflatten_state
 
 STATE, TENSORS = "state.json", "state.safetensors"

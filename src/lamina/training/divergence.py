@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lamina.data.batch import Batch
 from lamina.errors import DataError, DivergedError
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 from lamina.training.state import all_finite, copy_state
 from lamina.training.step import scale_learning_rate
 
@@ -82,7 +82,11 @@ class DivergenceGuard(Callback):
         self.say(f"update {step} diverged ({cause}); back to update {run.steps} with a quarter of the learning rate")
 
     def _find(self, run: Run, step: int) -> str:
-        """Replay from the good state to the offending update and say what went wrong there."""
+        """Replay from the good state to the offending update.
+
+        Returns:
+            What went wrong there.
+        """
         assert self._good is not None
         run.load_state_dict(copy_state(self._good))
         largest = _largest(run.step.model)
@@ -99,7 +103,8 @@ class DivergenceGuard(Callback):
             if part is not None and part.is_floating_point() and not bool(part.isfinite().all()):
                 rows = (~part.flatten(1).isfinite().all(1) if part.ndim > 1 else ~part.isfinite()).nonzero().flatten()
                 raise DataError(
-                    f"the {name} of examples {rows[:5].tolist()} of batch {run.position} hold a number that is not finite",
+                    f"the {name} of examples {rows[:5].tolist()} of batch {run.position} hold a number "
+                    "that is not finite",
                     where=f"update {run.steps + 1}",
                     mend="correct the data set that gives these batches",
                 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lamina.errors import ConfigError
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class EarlyStopping(Callback):

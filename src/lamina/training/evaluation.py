@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lamina.data.batch import Batch
 from lamina.likelihoods.base import Likelihood
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
 from lamina.training.objective import weighted_mean
+from lamina.training.run import Run
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """``metric(outputs, targets) -> scalar``, on the device."""

@@ -53,22 +53,23 @@ class _FusedAdam:
         self.optimizer, self.kernel, self.groups = optimizer, _KERNELS[type(optimizer)], optimizer.param_groups
         self.parameters = [p for group in self.groups for p in group["params"]]
         states = [optimizer.state[p] for p in self.parameters]
-        self.steps = torch.stack([state["step"] for state in states])  # in one piece, to be counted on together
+        counts = torch.stack([state["step"] for state in states])  # in one piece, to be counted on together
         for i, state in enumerate(states):
-            state["step"] = self.steps[i]
-        self.one = torch.ones(())
+            state["step"] = counts[i]
+        self.counts = counts.numpy()
         self.numbers: list[tuple[float, ...]] = []
         self.calls: list[_Call] = []
 
     def __call__(self) -> None:
         gradients = [p.grad for p in self.parameters]
-        if any(g is None for g in gradients):  # a parameter that this batch did not reach keeps its state and count
-            self.optimizer.step()
-            return
+        for gradient in gradients:
+            if gradient is None:  # a parameter that this batch did not reach keeps its state and count
+                self.optimizer.step()
+                return
         numbers = [(g["lr"], *g["betas"], g["weight_decay"], g["eps"]) for g in self.groups]
         if numbers != self.numbers:
             self.numbers, self.calls = numbers, self._calls(numbers)
-        self.steps.add_(self.one)
+        self.counts += 1
         for place, parameters, m, v, steps, options in self.calls:
             self.kernel(parameters, gradients[place], m, v, [], steps, **options)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lamina.io import append_record, read_records, truncate_records
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class Journal(Callback):

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lamina.optim.schedules import Schedule
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 from lamina.training.step import set_learning_rate
 
 

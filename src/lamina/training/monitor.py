@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class Monitor(Callback):

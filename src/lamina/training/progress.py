@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class Progress(Callback):

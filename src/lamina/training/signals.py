@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class StopOnSignal(Callback):

@@ -24,8 +24,7 @@ def flatten_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
     Returns:
         The tree and the tensors by name, on the CPU.
 
-    Raises:
-        TypeError: If something else is found: a state must be data.
+    A ``TypeError`` says where something else was found: a state must be data.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -61,10 +60,7 @@ def unflatten_state(tree: Any, tensors: Mapping[str, Tensor], *, where: str) -> 
         where: The file, for messages.
 
     Returns:
-        Nested dicts and lists.
-
-    Raises:
-        CheckpointError: If a tensor that the tree names is missing.
+        Nested dicts and lists; a ``CheckpointError`` if a tensor that the tree names is missing.
     """
 
     def walk(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class StopBelow(Callback):

@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.errors import MissingExtra
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class TensorBoard(Callback):

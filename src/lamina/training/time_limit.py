@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from lamina.training.callback import Callback
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 
 class TimeLimit(Callback):

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamina import __version__
+from lamina._version import __version__
 
 _NEEDED = {
     "numpy": "1.26",

@@ -9,8 +9,7 @@ import numpy as np
 
 from lamina.data.images import ImageSet, read_image_folder
 from lamina.data.spec import ImageSpec
-from lamina.data.tables.table import Table
-from lamina.data.tables.table import unknown_column
+from lamina.data.tables.table import Table, unknown_column
 from lamina.data.tables.targets import ClassTarget
 from lamina.errors import ConfigError, DataError, shown
 from lamina.methodology.problem import encode_targets

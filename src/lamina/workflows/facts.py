@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from lamina.data.images import ImageSet
-from lamina.data.tables.table import Table
 from lamina.data.tables.prepare import TablePreparation
+from lamina.data.tables.table import Table
 from lamina.data.tables.targets import ClassTarget, CountTarget, Target
 from lamina.methodology.diagnosis import diagnose
 from lamina.methodology.importance import MOST_ROWS, permutation_importance
@@ -111,7 +111,7 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
         rows["train"] = np.sort(np.random.default_rng(seed).choice(rows["train"], SCORED_ROWS, replace=False))
     outputs, said = {}, {}
     for part, chosen in rows.items():
-        outputs[part] = predictor.outputs(problem.inputs[torch.from_numpy(chosen)])
+        outputs[part] = predictor.outputs(problem.inputs, torch.from_numpy(chosen))
         said[part] = predictor.read(outputs[part])
     found = []
     for column, target in enumerate(problem.targets):

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from lamina.data.images import ImageSet
-from lamina.data.tables.table import Table
 from lamina.data.tables.split import Split, split_rows
+from lamina.data.tables.table import Table
 from lamina.errors import CheckNotMet, CheckpointError, ConfigError, Interrupted, nearest, shown
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
@@ -29,7 +29,7 @@ from lamina.report.facts import Column, DataCard, FitFacts, LeftOut, Part, Remar
 from lamina.report.page import render_to
 from lamina.runs.folder import RunFolder, versions
 from lamina.runs.settings import Settings
-from lamina.training.fit import Run
+from lamina.training.run import Run
 from lamina.workflows.display import BaselineRow, Display, ProgressFacts, Silent
 from lamina.workflows.facts import (
     Scored,

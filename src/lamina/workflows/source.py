@@ -12,9 +12,9 @@ from lamina.data.arrays import Arrays, read_npz
 from lamina.data.images import ImageSet, read_image_files, read_image_folder
 from lamina.data.named import is_named, load_named
 from lamina.data.spec import ImageSpec
-from lamina.data.tables.table import Table
 from lamina.data.tables.frame import table_from
 from lamina.data.tables.read import read_table
+from lamina.data.tables.table import Table
 from lamina.errors import ConfigError, shown
 from lamina.runs.settings import Settings
 

@@ -5,6 +5,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -215,9 +216,8 @@ def test_S9_other_formats_are_not_opened(tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_S9_random_damage_gives_a_picture_or_a_data_error(seed):
     rng = np.random.default_rng(seed)
-    base = [
-        packed(Image.fromarray(COLOUR.repeat(9, 0).repeat(9, 1)), form) for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-    ]  # fmt: skip
+    picture = Image.fromarray(COLOUR.repeat(9, 0).repeat(9, 1))
+    base = [packed(picture, form) for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")]
     read = 0
     for data in base * 30:
         damaged = bytearray(data)
@@ -227,3 +227,15 @@ def test_S9_random_damage_gives_a_picture_or_a_data_error(seed):
         with contextlib.suppress(DataError):
             read += decode_image(bytes(damaged), ImageSpec(3, 8, 8)).shape == (3, 8, 8)
     assert read  # damage to pixels alone need not be visible
+
+
+def test_the_process_wide_settings_of_pillow_are_put_back_by_many_threads():
+    data = packed(Image.fromarray(COLOUR), "PNG")
+    before = (list(warnings.filters), Image.MAX_IMAGE_PIXELS)
+
+    def read(i):
+        return decode_image(data, max_pixels=(1 + i % 3) * 80_000_000).shape
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(read, range(200))) == {(3, 5, 7)}
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before

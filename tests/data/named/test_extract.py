@@ -108,7 +108,8 @@ EVIL_TAR = {
     "symlink-unlisted": [entry("x", kind=tarfile.SYMTYPE, link="/etc/passwd")],
     "hardlink": [entry("set/a.data", kind=tarfile.LNKTYPE, link="../../victim")],
     "symlink-chain": [
-        entry("one", kind=tarfile.SYMTYPE, link="two"), entry("two", kind=tarfile.SYMTYPE, link=".."), entry("one/victim", b"e"),
+        entry("one", kind=tarfile.SYMTYPE, link="two"), entry("two", kind=tarfile.SYMTYPE, link=".."),
+        entry("one/victim", b"e"),
     ],
     "character-device": [entry("set/a.data", kind=tarfile.CHRTYPE)],
     "block-device": [entry("set/a.data", kind=tarfile.BLKTYPE)],
@@ -258,8 +259,11 @@ def test_S8_zip_that_lies_about_its_size(watched):
     refusal(watched, bytes(data))
 
 
-@pytest.mark.parametrize("make", [lambda e: tar(*(entry(n, c) for n, c in e)), lambda e: zipped(*((n, c, 0o100644) for n, c in e))],
-                         ids=["tar", "zip"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [lambda e: tar(*(entry(n, c) for n, c in e)), lambda e: zipped(*((n, c, 0o100644) for n, c in e))],
+    ids=["tar", "zip"],
+)
 def test_F14_missing_and_unexpected_members_are_named(watched, make):
     items = list(GOOD.items())
     assert refusal(watched, make(items[:1])) == "lacks 1 of 2 members: set/b.data"

@@ -48,8 +48,10 @@ GOOD = idx(IMAGES)
     "content, what",
     [
         pytest.param(b"", "byte 0: expected 00 00 (the start of an IDX file), found nothing", id="D13-empty"),
-        pytest.param(b"\x89PNG\r\n", "byte 0: expected 00 00 (the start of an IDX file), found 89 50 4e 47", id="D13-magic"),
-        pytest.param(b"\0\0\x07\3" + GOOD[4:], "byte 2: expected a type 08, 09, 0b, 0c, 0d or 0e, found 07", id="D13-type"),
+        pytest.param(b"\x89PNG\r\n", 
+            "byte 0: expected 00 00 (the start of an IDX file), found 89 50 4e 47", id="D13-magic"),
+        pytest.param(b"\0\0\x07\3" + GOOD[4:], 
+            "byte 2: expected a type 08, 09, 0b, 0c, 0d or 0e, found 07", id="D13-type"),
         pytest.param(b"\0\0\x08\0", "byte 3: expected the sizes of at least 1 axes, found none", id="D13-axes"),
         pytest.param(GOOD[:9], "byte 9: expected the sizes of 3 axes, found the end of the file", id="D13-header"),
         pytest.param(GOOD[:-1], "cut short at byte 39: expected 40 bytes for [2, 3, 4], found 39", id="D13-truncated"),
@@ -60,7 +62,8 @@ GOOD = idx(IMAGES)
             id="D13-overflow",
         ),
         pytest.param(
-            gzip.compress(gzip.compress(GOOD)), "byte 0: expected 00 00, found 1f 8b: a gzip file packed with gzip again",
+            gzip.compress(gzip.compress(GOOD)),
+            "byte 0: expected 00 00, found 1f 8b: a gzip file packed with gzip again",
             id="D13-gzip-inside",
         ),
     ],

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 _MEND_DAMAGED = "delete the file, or leave damaged pictures out: --skip-bad"
 _CUT = ("truncated", "broken data stream", "unexpected end", "not enough image data", "buffer is not large enough")
-_PILLOW_LIMIT = 89_478_485  # Pillow warns above this many pixels by itself
+_JPEG_END = b"\xff\xd9"
 
 
 class CutShort(DataError):
@@ -73,23 +74,45 @@ class Header:
         return self.mode in _GREY_MODES
 
 
+class _Limits:
+    # Pillow's limit and Python's warnings belong to the whole process: the first to come in sets them, the last to
+    # leave puts them back, however many threads read pictures in between.
+    lock = threading.Lock()
+    inside = 0
+    undo = ExitStack()
+
+    @classmethod
+    def enter(cls, max_pixels: int) -> None:
+        with cls.lock:
+            if cls.inside == 0:
+                cls.undo.enter_context(warnings.catch_warnings())
+                cls.undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged metadata; damaged pixels raise
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            cls.inside += 1
+            if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+                Image.MAX_IMAGE_PIXELS = max_pixels
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls.lock:
+            cls.inside -= 1
+            if cls.inside == 0:
+                cls.undo.close()
+
+
 @contextmanager
 def pillow_limits(max_pixels: int) -> Iterator[None]:
-    """Make Pillow's pixel warning an error while pictures are read (once around all threads: it is process-wide).
+    """Make Pillow's pixel warning an error, and silence its others, while pictures are read (once for all threads).
 
     Args:
         max_pixels: The cap in force; Pillow's own limit is lifted only where this one is higher.
     """
-    before = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged metadata; damaged pixels raise
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            if max_pixels > _PILLOW_LIMIT:
-                Image.MAX_IMAGE_PIXELS = max_pixels
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    _Limits.enter(max_pixels)
+    try:
+        yield
+    finally:
+        _Limits.leave()
 
 
 def decode_image(
@@ -325,26 +348,21 @@ def _damaged(error: Exception, called: str) -> DataError:
 
 
 def explained(error: DataError, source: bytes | str | os.PathLike[str]) -> DataError:
-    """Say of a picture that was cut short how much of it is there.
+    """Say of a JPEG that was cut short how much of it is there.
 
-    Not for threads: Pillow has one process-wide switch for going on at the cut. Rows it never reached come
-    out in one colour: black, or for JPEG the last one decoded.
+    With an end-of-image mark put at the cut libjpeg decodes what there is, and fills the rest with one colour.
 
     Returns:
         ``error`` itself where there is nothing to add.
     """
     if not isinstance(error, CutShort):
         return error
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    stream: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
     try:
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        with Image.open(stream, formats=FORMATS) as picture:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with pillow_limits(0), Image.open(io.BytesIO(data + _JPEG_END), formats=("JPEG",)) as picture:
             array = np.asarray(picture.convert("RGB"))
     except Exception:
         return error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
     if (array[-1] != array[-1, 0]).any():
         return error
     present = len(array) - int((array != array[-1]).any(axis=(1, 2))[::-1].argmax())

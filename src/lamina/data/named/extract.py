@@ -105,7 +105,7 @@ def read_archive(
     Raises:
         DataError: If the archive holds anything else, lacks a member, is damaged, or unpacks to more than the cap.
         MachineError: If it may not be read.
-    """  # noqa: DOC501  # noqa: DOC502
+    """  # noqa: DOC501, DOC502
     path = Path(path)
     where = shown(path, 200)
     for plain in members.values():

@@ -1,8 +1,8 @@
 """Fetching the files of a data set: mirrors in turn, resumed where it was cut, whole and verified or not there.
 
 A file grows as ``NAME.part`` and gets its name only when its SHA-256 is right, so a name means a whole file. One
-process at a time fetches a data set. ``pooch`` supplies the cache folder and the hash; the transfer is our own, because pooch
-neither resumes nor limits size or redirections, and because only ``lamina.io`` writes.
+process at a time fetches a data set. ``pooch`` supplies the cache folder and the hash; the transfer is our own, because
+pooch neither resumes nor limits size or redirections, and because only ``lamina.io`` writes.
 """
 
 from __future__ import annotations

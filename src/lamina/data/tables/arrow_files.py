@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from typing import Any
@@ -26,7 +27,7 @@ def read_parquet(source: Source, *, text_columns: Collection[str], clip_inf: boo
 
     Raises:
         DataError: If the file is damaged or holds columns that are no table cells.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     from pyarrow import parquet
 
     columns: dict[str, Any] = {}
@@ -53,7 +54,7 @@ def read_arrow(source: Source, *, text_columns: Collection[str], clip_inf: bool)
 
     Raises:
         DataError: If the file is damaged or holds columns that are no table cells.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     from pyarrow import ipc
 
     try:
@@ -139,7 +140,7 @@ def from_arrow(
     return Table(name, table.columns, tuple(notes), lines, table.first_line, unit, table.mixed)
 
 
-def plain_column(column: Any, name: str, file: str) -> Any:
+def plain_column(column: Any, name: str, file: str) -> Any:  # noqa: PLR0911 (one return a type)
     """Return a column in one of the types of a table: string, int64, float64 (or narrower), bool, timestamp.
 
     Returns:
@@ -191,27 +192,36 @@ def column_of(values: list[Any]) -> tuple[Any, str | None]:
     Returns:
         The column, and a label that occurs both as a number and as text (or None).
     """
-    present = [value for value in values if value is not None and value == value]
+    values = [None if value is None or is_nan(value) else value for value in values]
+    present = [value for value in values if value is not None]
     kinds = {type(value) for value in present}
     if kinds and kinds <= {bool, np.bool_}:
-        return pa.array([None if v is None or v != v else bool(v) for v in values], pa.bool_()), None
-    try:
-        if kinds <= {int, np.int64} and all(-(10**15) < v < 10**15 for v in present):
-            return pa.array([None if v is None or v != v else int(v) for v in values], pa.int64()), None
-        if kinds <= {int, float, np.int64, np.float64} and all(abs(v) < 10**15 for v in present if type(v) is int):
-            return pa.array([None if v is None or v != v else float(v) for v in values], pa.float64()), None
-    except (pa.ArrowException, OverflowError):
-        pass
+        return pa.array([None if value is None else bool(value) for value in values], pa.bool_()), None
+    small = all(abs(value) < 10**15 for value in present if type(value) is int)
+    if kinds <= {int} and small:
+        return pa.array(values, pa.int64()), None
+    if kinds <= {int, float} and small:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64()), None
     if len(kinds) == 1:
-        try:
-            array = pa.array([None if v is None or v != v else v for v in values])
+        with contextlib.suppress(pa.ArrowException, TypeError, OverflowError, ValueError):
+            array = pa.array(values)
             if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type) or pa.types.is_decimal(array.type):
                 return array, None
-        except (pa.ArrowException, TypeError, OverflowError, ValueError):
-            pass
     texts = {value for value in present if isinstance(value, str)}
-    twin = next((str(v) for v in present if not isinstance(v, str) and str(v) in texts), None)
-    return pa.array(["" if v is None or v != v else _text(v) for v in values], pa.string()), twin
+    twin = next((str(value) for value in present if not isinstance(value, str) and str(value) in texts), None)
+    return pa.array(["" if value is None else _text(value) for value in values], pa.string()), twin
+
+
+def is_nan(value: object) -> bool:
+    """Tell whether a value is not equal to itself, as NaN and NaT are.
+
+    Returns:
+        False also for values that cannot be compared.
+    """
+    try:
+        return bool(value != value)  # noqa: PLR0124 (the definition of NaN)
+    except (TypeError, ValueError):
+        return False
 
 
 def _text(value: object) -> str:

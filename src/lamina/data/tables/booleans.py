@@ -8,7 +8,7 @@ from lamina.data.tables.table import Table
 from lamina.data.tables.words import FALSE, MISSING, TRUE
 from lamina.errors import DataError, shown
 
-_PAIRS = [("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("1", "0"), ("1.0", "0.0"), ("on", "off")]
+_PAIRS = [("true", "false"), ("yes", "no"), ("on", "off")]
 MEANING = {**dict.fromkeys(TRUE, True), **dict.fromkeys(FALSE, False)}
 
 
@@ -33,7 +33,7 @@ def boolean_words(values: Any, table: Table, name: str) -> bool:
     meanings = {MEANING[word] for word in words & set(MEANING)}
     if not other:
         return meanings == {True, False}
-    spoken = {pair for pair in _PAIRS[:4] for word in pair if word in words and len(word) > 1}
+    spoken = {pair for pair in _PAIRS for word in pair if word in words}
     if len(spoken) > 1 and meanings == {True, False} and len(other) == 1:
         raise DataError(
             f'words for true and false ({", ".join(sorted(words & set(MEANING)))}) are mixed with "{shown(min(other))}"',

@@ -1,4 +1,4 @@
-"""Dates written as text: one format a column, found from all its cells, read without guessing the order of day and month."""
+"""Dates written as text: one format a column, found from all its cells; day and month are never guessed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from lamina.data.tables.table import Table, chunks
 from lamina.data.tables.words import is_missing
 from lamina.errors import DataError, shown
 
-_TIME = r"(?:[T ]+(?P<h>[0-9]{1,2}):(?P<mi>[0-9]{2})(?::(?P<s>[0-9]{2}(?:\.[0-9]+)?))?\s*(?P<z>Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?$"
+_TIME = (
+    r"(?:[T ]+(?P<h>[0-9]{1,2}):(?P<mi>[0-9]{2})(?::(?P<s>[0-9]{2}(?:\.[0-9]+)?))?"
+    r"\s*(?P<z>Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?$"
+)
 _YMD = r"^\s*(?P<a>[0-9]{4})[-/.](?P<b>[0-9]{1,2})[-/.](?P<c>[0-9]{1,2})" + _TIME
 _XXY = r"^\s*(?P<a>[0-9]{1,2})[-/.](?P<b>[0-9]{1,2})[-/.](?P<c>[0-9]{4})" + _TIME
 Order = Literal["ymd", "dmy", "mdy", "typed"]
@@ -46,7 +49,7 @@ class DateFormat:
         return _SAID[self.order] + (" with time" if self.has_time else "")
 
 
-def date_format(values: Any, table: Table, name: str) -> DateFormat | None:
+def date_format(values: Any, table: Table, name: str) -> DateFormat | None:  # noqa: PLR0911 (a list of cases)
     """Find the format of a column from its different values.
 
     Args:
@@ -126,7 +129,8 @@ def to_days(column: Any, form: DateFormat) -> np.ndarray:
             [np.asarray(pc.cast(chunk, pa.timestamp("us"), safe=False)) for chunk in chunks(column)] or [np.empty(0)]
         ).astype("datetime64[us]")
         days = values.astype(np.int64) / 86_400_000_000
-        return np.where(np.isnat(values), np.nan, days)
+        found: np.ndarray = np.where(np.isnat(values), np.nan, days)
+        return found
     if len(column) == 0 or not pa.types.is_string(column.type):
         return np.full(len(column), np.nan)
     text = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -139,7 +143,8 @@ def to_days(column: Any, form: DateFormat) -> np.ndarray:
     }[form.order]
     days = _civil(year, month, day)
     seconds = np.nan_to_num(parts["h"]) * 3600 + np.nan_to_num(parts["mi"]) * 60 + np.nan_to_num(parts["s"])
-    return days + (seconds - parts["z"]) / 86_400
+    result: np.ndarray = days + (seconds - parts["z"]) / 86_400
+    return result
 
 
 def _all_match(text: Any, pattern: str) -> bool:

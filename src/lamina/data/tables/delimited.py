@@ -44,7 +44,7 @@ class _Reading:
     n_rows: int = 0
     n_bytes: int = 0
     n_blank: int = 0
-    lines: list[tuple[int, int, np.ndarray | None]] = field(default_factory=list)
+    lines: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
 
 
 def read_delimited(
@@ -84,7 +84,6 @@ def read_delimited(
         return whole_rows(_chain(head, blocks), name=source.name, delimiter=layout.delimiter, line=layout.first_line)
 
     del first, second
-    stream.close()
     forced = {i for i, name in enumerate(names) if name in text_columns}
     reading = _first_pass(source, layout, passes(), forced)
     if reading.n_rows == 0:

@@ -20,6 +20,7 @@ Scaling = Literal["standard", "robust", "quantile"]
 MAX_LEVELS = 10_000
 _KNOTS = 1_000
 _FEW = 64
+_FAR = 1e30
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Scale:
             The scale.
         """
         if len(values) == 0:
-            return Scale(kind, 0.0, 1.0, np.zeros(kind == "quantile"), np.zeros(kind == "quantile"))
+            return Scale(kind, 0.0, 1.0, np.zeros(int(kind == "quantile")), np.zeros(int(kind == "quantile")))
         mean, deviation = float(values.mean()), float(values.std())
         size = float(np.abs(values).max())
         # Rounding alone gives a constant column a deviation of about eps times its size.
@@ -126,7 +127,10 @@ class Scale:
         if self.kind == "quantile":
             scaled: np.ndarray = np.interp(values, self.knots, self.scores)
             return scaled
-        scaled = (values - self.centre) / self.width
+        with np.errstate(over="ignore"):
+            scaled = (values - self.centre) / self.width
+        # A value far outside the training range must not become infinite in float32.
+        scaled = np.clip(scaled, -_FAR, _FAR)
         return scaled / np.sqrt(1 + (scaled / 3) ** 2) if self.kind == "robust" else scaled
 
 
@@ -180,9 +184,7 @@ class NumberEncoder:
             values = np.where(missing, self.fill, values)
             seen.imputed += n_missing
         seen.outside += int(np.count_nonzero(values < self.low)) + int(np.count_nonzero(values > self.high))
-        # A value far outside the training range must not become infinite in float32.
-        limit = 1e30
-        np.clip(self.scale.apply(values), -limit, limit, out=out[:, 0], casting="unsafe")
+        out[:, 0] = self.scale.apply(values)
         if self.indicator:
             out[:, 1] = missing
 

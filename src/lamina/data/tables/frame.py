@@ -1,4 +1,4 @@
-"""Tables from data in memory: numpy arrays, and pandas, polars or pyarrow frames (which lamina never imports itself)."""
+"""Tables from data in memory: numpy arrays, and pandas, polars or pyarrow frames, none of which lamina imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lamina.data.tables.arrow_files import column_of, from_arrow
+from lamina.data.tables.arrow_files import column_of, from_arrow, is_nan
 from lamina.data.tables.table import Table
 from lamina.errors import DataError, shown
 
@@ -84,7 +84,7 @@ def _label(label: object) -> str:
     return ".".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
-def _column(values: Any, label: str, name: str) -> tuple[Any, str | None]:
+def _column(values: Any, label: str, name: str) -> tuple[Any, str | None]:  # noqa: PLR0911 (one return a type)
     # One column as Arrow: typed where the values are of one type, by its values otherwise.
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values, None
@@ -125,10 +125,7 @@ def _is_na(value: object) -> bool:
     # None, NaN, NaT, pandas' NA.
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError):
-        return False
+    return is_nan(value)
 
 
 def _plain(value: Any) -> Any:

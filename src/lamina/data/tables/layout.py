@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
+from lamina.data.tables.rows import check_text
 from lamina.data.tables.source import Source
 from lamina.data.tables.words import MISSING
 from lamina.errors import ConfigError, DataError, shown
@@ -37,12 +38,14 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def find_layout(source: Source, head: bytes, *, whole: bool, delimiter: str | None, header: bool) -> Layout:
+def find_layout(  # noqa: PLR0912 (a list of checks)
+    source: Source, head: bytes, *, whole: bool, delimiter: str | None, header: bool
+) -> Layout:
     """Find the delimiter and the header in the first block of a text.
 
     Args:
         source: Where it comes from, for messages.
-        head: The first block, UTF-8, ``\\n`` or ``\\r\\n`` line ends.
+        head: The first block, UTF-8, the line ends those of Unix or Windows.
         whole: Whether ``head`` is all there is.
         delimiter: The delimiter if the caller knows it.
         header: Whether the first row holds the names.
@@ -56,6 +59,7 @@ def find_layout(source: Source, head: bytes, *, whole: bool, delimiter: str | No
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\n\r'):
         raise ConfigError(f"the delimiter must be one character, got {shown(repr(delimiter))}", mend="--delimiter ';'")
+    check_text(head[: head.find(b"\n") + 1 or len(head)], source.name, 1)
     notes: list[str] = []
     text = head[: 1 << 20].decode("utf-8", errors="replace")
     lines = text.splitlines(keepends=False) if whole else text.splitlines()[:-1] or text.splitlines()
@@ -178,7 +182,7 @@ def _sniff(source: Source, text: str, lines: list[str]) -> str:
 
 def _cells_look_whole(lines: list[str], delimiter: str) -> bool:
     # Whether most cells, cut so, are single numbers, single words, or missing.
-    cells = [cell.strip() for row in csv.reader(lines[1:], delimiter=delimiter) for cell in row]
+    cells = [cell.strip() for row in csv.reader(lines, delimiter=delimiter) for cell in row]
     good = sum(
         bool(_NUMBER.fullmatch(cell.replace(",", ".")))
         or cell.lower() in MISSING

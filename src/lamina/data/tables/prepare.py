@@ -1,4 +1,4 @@
-"""From a table to the matrix that a model sees, with everything fitted on the training rows only and kept as plain data."""
+"""From a table to the matrix that a model sees: fitted on the training rows only, kept as plain data."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TablePreparation:
             roles: What each column is.
             rows: Positions of the training rows.
             numeric: How numbers are scaled: ``standard``, ``robust`` (heavy tails bent smoothly to +-3) or ``quantile``.
-            one_hot_up_to: Categorical columns of at most so many levels become 0/1 columns instead of codes.
+            one_hot_up_to: Categorical columns of at most so many levels become 0/1 columns, not codes.
             min_count: Levels met less often in the training rows count as unseen; by default 1 below 200 rows, 2 below
                 2,000, else 5.
 

@@ -1,8 +1,7 @@
-"""The preparation as plain data, and back with every value checked: a damaged or hostile file ends in one clear error."""
+"""The preparation as plain data, and back with every value checked; a damaged file ends in one clear error."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from lamina.errors import CheckpointError, shown
 
 FORMAT = 1
 _MAX_COLUMNS = 1_000_000
+_HUGE = 1e300
 Encoder = NumberEncoder | BooleanEncoder | CategoryEncoder | DateEncoder
 
 
@@ -94,7 +94,10 @@ def _encoder(entry: Mapping[str, Any], i: int, at: str, arrays: Mapping[str, np.
         scale = _load_scale(entry.get("scale"), f"{at}.scale", knots, scores)
         return NumberEncoder(scale, _number(entry, "fill", at), _flag(entry, "indicator", at), low, high)
     if role == "boolean":
-        return BooleanEncoder(_number(entry, "fill", at), _flag(entry, "indicator", at))
+        fill = _number(entry, "fill", at)
+        if not 0 <= fill <= 1:
+            raise _bad(f"{at}.fill must be between 0 and 1")
+        return BooleanEncoder(fill, _flag(entry, "indicator", at))
     if role == "category":
         levels = entry.get("levels")
         if not isinstance(levels, list) or len(levels) > MAX_LEVELS or not all(isinstance(v, str) for v in levels):
@@ -148,8 +151,10 @@ def _load_scale(entry: Any, at: str, knots: np.ndarray | None = None, scores: np
 
 def _number(entry: Mapping[str, Any], key: str, at: str) -> float:
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise _bad(f"{at}.{key} must be a finite number, got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _HUGE:
+        raise _bad(
+            f"{at}.{key} must be a finite number, got {shown(value) if isinstance(value, float) else type(value)}"
+        )
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""Cut a stream of bytes into blocks of whole rows, and know the physical line of every row.
+"""Cut bytes into blocks of whole rows, and know the physical line of every row.
 
 A line end inside quotes does not end a row. Where quotes are used as the format says (a quote opens a cell right after a
 delimiter and closes it right before one), a line end is a row end exactly if an even number of quotes stands before it.

@@ -1,4 +1,4 @@
-"""The last word on the columns of a table: text that is numbers becomes numbers, infinities are refused, blanks are told."""
+"""The last word on the columns: text that is numbers becomes numbers, infinities are refused, blanks are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training, validation and test rows: stratified, by group or by time, the same for the same seed; and what they share."""
+"""Training, validation and test rows: stratified, by group or by time, by seed; and the rows that they share."""
 
 from __future__ import annotations
 

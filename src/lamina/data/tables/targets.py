@@ -1,4 +1,4 @@
-"""What is to be predicted: classes, a number, or a count; decided from the column, said with its reason, kept as data."""
+"""What is to be predicted: classes, a number, or a count; decided from the column and said with its reason."""
 
 from __future__ import annotations
 
@@ -477,7 +477,7 @@ def _line(table: Table, row: int) -> str:
 
 def _finite(data: Mapping[str, Any], key: str) -> float:
     value = data.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
         raise _damaged(f"{key} must be a finite number")
     return float(value)
 

@@ -1,0 +1,224 @@
+"""``NeuralRegressor``: a multilayer perceptron for numbers, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array, column_or_1d
+from torch import Tensor
+
+from lamina.data.tables.targets import CountTarget, NumberTarget, Target
+from lamina.errors import CheckpointError, ConfigError, DataError, shown
+from lamina.estimators.base import NeuralEstimator
+from lamina.likelihoods import Heads
+from lamina.methodology.problem import encode_targets
+from lamina.runs.predictor import Predictor
+
+
+class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
+    """Predict numbers with a multilayer perceptron, trained by the one loop of ``lamina fit``.
+
+    The target is Gaussian with a variance that the network learns for each row, so there are predictive intervals; with
+    ``task="count"`` it is Poisson. y may have several columns. X, the validation part and the parameters are those of
+    ``NeuralClassifier``.
+
+    Args:
+        hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
+        task: ``number``, or ``count`` for 0, 1, 2, ...
+        activation: See ``NeuralClassifier``, as for all that follow.
+        dropout: Share of hidden units left out.
+        epochs: Most passes over the training rows.
+        minutes: Stop training after this long.
+        batch_size: Rows a step.
+        learning_rate: Largest learning rate.
+        weight_decay: Decoupled weight decay, of ``adamw``.
+        l2: Coefficient of the penalty half the squared weights.
+        optimizer: PyTorch's optimiser.
+        momentum: Of ``sgd`` and ``rmsprop``.
+        schedule: Course of the learning rate.
+        patience: Epochs without progress before stopping.
+        validation_fraction: Share of the rows kept to stop by.
+        second_pass: ``none``, ``retrain`` or ``continue``.
+        clip_norm: Rescale the gradient to at most this norm.
+        clip_value: Clip each element of the gradient.
+        numeric: How numbers are scaled.
+        categorical: Names or positions of columns to take as categories.
+        model: ``mlp`` or ``linear``.
+        device: Where it trains.
+        threads: CPU threads while training.
+        step: ``auto``, ``autograd`` or ``backprop``.
+        random_state: None, a whole number, a ``RandomState`` or a ``Generator``.
+        verbose: Print a line an epoch on standard error.
+
+    Attributes:
+        predictor_: Network and preparation, as ``lamina.load`` returns.
+        settings_: The settings in force, those chosen from the data included.
+        history_: A record an epoch.
+        n_iter_: Epochs made.
+        best_epoch_: The epoch whose weights are used.
+        notes_: What was decided about the columns.
+        n_features_in_: Columns of X.
+        feature_names_in_: Their names, where X had names.
+    """
+
+    def __init__(
+        self,
+        hidden: int | Sequence[int] | None = None,
+        *,
+        task: Literal["number", "count"] = "number",
+        activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = "relu",
+        dropout: float | None = None,
+        epochs: int | None = None,
+        minutes: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        l2: float = 0.0,
+        optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = "adamw",
+        momentum: float = 0.9,
+        schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        second_pass: Literal["none", "retrain", "continue"] = "none",
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        numeric: Literal["standard", "robust", "quantile"] = "standard",
+        categorical: Sequence[str | int] | None = None,
+        model: Literal["mlp", "linear"] | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        step: Literal["auto", "autograd", "backprop"] = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden = hidden
+        self.task = task
+        self.activation = activation
+        self.dropout = dropout
+        self.epochs = epochs
+        self.minutes = minutes
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.l2 = l2
+        self.optimizer = optimizer
+        self.momentum = momentum
+        self.schedule = schedule
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.second_pass = second_pass
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        self.numeric = numeric
+        self.categorical = categorical
+        self.model = model
+        self.device = device
+        self.threads = threads
+        self.step = step
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that y may have several columns.
+
+        Returns:
+            The tags.
+        """
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 (scikit-learn's word)
+        """Train anew on X and y; an earlier fit has no influence, and stays in force if this one fails.
+
+        Args:
+            X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
+            y: ``(N,)`` numbers, or ``(N, T)``.
+            sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If X, y or a parameter cannot be used (``DataError`` and ``ConfigError`` are ValueErrors).
+        """  # noqa: DOC502 (raised by helpers)
+        return self._fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the expected number of each row, ``(N,)`` or ``(N, T)`` float64, in the unit of y."""
+        pairs = self._heads(self._outputs(X))
+        return self._together([t.decode(head.mean(o).reshape(-1).numpy()) for t, head, o in pairs])
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+        """Return the ends of the central interval that holds a new number with probability ``level``.
+
+        Args:
+            X: As in ``predict``.
+            level: Between 0 and 1.
+
+        Returns:
+            Lower and upper ends, each as ``predict`` returns.
+
+        Raises:
+            ConfigError: If the level is not between 0 and 1.
+        """
+        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
+            raise ConfigError(f"level must be between 0 and 1, got {shown(level)}", where="predict_interval")
+        low, high = [], []
+        for target, head, outputs in self._heads(self._outputs(X)):
+            ends = [target.decode(end.reshape(-1).numpy()) for end in head.interval(outputs, float(level))]
+            low.append(ends[0])
+            high.append(ends[1])
+        return self._together(low), self._together(high)
+
+    def _heads(self, outputs: Tensor) -> list[tuple[Any, Any, Tensor]]:
+        likelihood, targets = self.predictor_.likelihood, self.predictor_.targets
+        if isinstance(likelihood, Heads):
+            return list(zip(targets, likelihood.likelihoods, likelihood.split(outputs), strict=True))
+        return [(targets[0], likelihood, outputs)]
+
+    @staticmethod
+    def _together(columns: list[np.ndarray]) -> np.ndarray:
+        return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+    def _read_y(self, y: Any) -> np.ndarray:
+        numbers: np.ndarray = check_array(
+            y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0, ensure_all_finite=True, estimator=self
+        )
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = column_or_1d(numbers)
+        if numbers.ndim not in {1, 2} or 0 in numbers.shape[1:]:
+            raise DataError(f"y should have one or two axes, got an array of shape {numbers.shape} instead", where="y")
+        return numbers.astype(np.float64)
+
+    def _values(self, y: np.ndarray) -> np.ndarray:
+        if self.task not in {"number", "count"}:
+            raise ConfigError(f"task must be number or count, got {shown(self.task)}", where="NeuralRegressor")
+        return y
+
+    def _targets(self, values: np.ndarray, names: list[str], train: np.ndarray) -> tuple[tuple[Target, ...], Tensor]:
+        columns = list(np.atleast_2d(values.T))
+        targets = tuple(
+            CountTarget(name, "a count", float(column[train].mean())) if self.task == "count" else _number(name, column[train])
+            for name, column in zip(names, columns, strict=True)
+        )
+        return targets, encode_targets(targets, columns)
+
+    def _codes(self, y: Any) -> np.ndarray:
+        return self._read_y(y)
+
+    def _adopt(self, predictor: Predictor, labels: str | None, where: str) -> None:
+        del labels
+        if not all(isinstance(target, NumberTarget | CountTarget) for target in predictor.targets):
+            raise CheckpointError("predicts classes", where=where, mend="use NeuralClassifier.load")
+
+
+def _number(name: str, values: np.ndarray) -> NumberTarget:
+    """Return the target of training values; one without variance is a constant."""
+    mean, deviation = float(values.mean()), float(values.std())
+    flat = not deviation > 10 * np.finfo(np.float64).eps * float(np.abs(values).max())
+    low, high = float(values.min()), float(values.max())
+    return NumberTarget(name, mean, 1.0 if flat else deviation, "a number", low, high)
