@@ -1,7 +1,8 @@
 """Read a CSV of numbers: lamina against polars and pandas in time, and the peak memory of reading and preparing it.
 
-Each reader runs in a process of its own, in turn, ``--rounds`` times; times are medians. The unit of memory is the float32
-matrix of the table; "one copy" is the time in which numpy copies that matrix once into a new one. Prints one JSON line.
+Each reader runs in a process of its own, in turn, ``--rounds`` times; times are medians. The unit of memory is the
+float32 matrix of the table; "one copy" is the time in which polars makes that matrix from what it has read. Prints one
+JSON line.
 
     python benchmarks/read_table.py --rows 1000000 --columns 50
 """

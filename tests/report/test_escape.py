@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lamina.report import page
 from lamina.report.facts import FitFacts
 from lamina.report.page import render
 from report.demo_facts import diabetes, digits, run_card
@@ -112,8 +113,8 @@ PLACES: dict[str, Callable[[FitFacts, str], FitFacts]] = {
 assert len(PLACES) == 12
 
 
-def check_harmless(page: str, benign: Parsed) -> None:
-    parsed = Parsed(page)
+def check_harmless(whole: str, benign: Parsed) -> None:
+    parsed = Parsed(whole)
     # as many of each, since settings stand sorted by name; the parser has checked that they nest
     assert Counter(parsed.elements) == Counter(benign.elements), "the payload made or removed an element"
     assert {(tag, name) for tag, name, _ in parsed.attributes} <= {
@@ -143,12 +144,31 @@ def test_k1_payloads_in_all_places_at_once(make: Any, turn: int) -> None:
     check_harmless(render(everywhere(make(), payloads)), Parsed(render(everywhere(make(), ["harmless"]))))
 
 
+@pytest.mark.parametrize(
+    ("place", "filters"),
+    [("command line", {}), ("class", {"t": lambda value, limit=60: page.trusted(f"<bdi>{value}</bdi>")})],
+)
+def test_k1_a_page_that_does_not_escape_is_found(place: str, filters: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    benign = Parsed(render(PLACES[place](small(), "harmless text")))
+    pages = page.pages.__wrapped__()  # a fresh engine, so that nothing of it stays
+    pages.autoescape = bool(filters)
+    pages.filters.update(filters)
+    monkeypatch.setattr(page, "pages", lambda: pages)
+    found = 0
+    for payload in PAYLOADS:
+        try:
+            check_harmless(render(PLACES[place](small(), payload)), benign)
+        except AssertionError:
+            found += 1
+    assert found > 20
+
+
 def test_k1_the_check_can_fail() -> None:
     benign = Parsed(render(small()))
-    page = render(small())
+    whole = render(small())
     for broken in ("<script>x</script>", "<img src=x onerror=y>", '<a href="javascript:x">x</a>'):
         with pytest.raises(AssertionError):
-            check_harmless(page.replace("lamina report", "lamina report" + broken, 1), benign)
+            check_harmless(whole.replace("lamina report", "lamina report" + broken, 1), benign)
 
 
 # --- R20: in a real browser ---
@@ -157,9 +177,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 
-def dumped(page: str, folder: Path, width: int = 1200) -> str:
+def dumped(whole: str, folder: Path, width: int = 1200) -> str:
     """The document after scripts have run, as chromium writes it."""
-    (folder / "page.html").write_text(page, encoding="utf-8")
+    (folder / "page.html").write_text(whole, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update"]
     flags += ["--virtual-time-budget=2000", "--dump-dom"]
@@ -185,11 +205,11 @@ def test_r20_nothing_runs_in_chromium(policy: str, tmp_path: Path) -> None:
     for i, payload in enumerate(PAYLOADS):  # and each payload in each of the twelve places
         facts = list(PLACES.values())[i % 12](facts, payload) if i % 12 not in {0, 5, 6, 7, 9, 11} else facts
     facts = replace(facts, run=replace(facts.run, title="the title"))
-    page = render(facts)
+    whole = render(facts)
     if policy == "policy taken out":
-        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-        assert "Content-Security-Policy" not in page
-    dump = dumped(page, tmp_path)
+        whole = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole)
+        assert "Content-Security-Policy" not in whole
+    dump = dumped(whole, tmp_path)
     assert title_of(dump) == "the title"
     assert not re.search(r"<(script|iframe|object|embed|base|form|link|math|video)\b", dump.split("<body", 1)[1])
 
@@ -197,9 +217,9 @@ def test_r20_nothing_runs_in_chromium(policy: str, tmp_path: Path) -> None:
 @pytest.mark.browser
 @browser
 def test_r20_the_harness_sees_what_runs(tmp_path: Path) -> None:
-    page = render(digits()).replace("lamina report", "<script>document.title='PWNED'</script>", 1)
-    assert title_of(dumped(page, tmp_path)) != "PWNED", "the policy of the page stops scripts"
-    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    whole = render(digits()).replace("lamina report", "<script>document.title='PWNED'</script>", 1)
+    assert title_of(dumped(whole, tmp_path)) != "PWNED", "the policy of the page stops scripts"
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole)
     (tmp_path / "free").mkdir()
     assert title_of(dumped(free, tmp_path / "free")) == "PWNED"
 
@@ -211,10 +231,11 @@ def test_k7_the_page_fits_its_window(make: Any, tmp_path: Path) -> None:
     long = replace(everywhere(make(), ["word " * 30, "unbroken" * 40]), run=run_card())
     frames, widths = [], [320, 390, 1200]
     for facts in (make(), long):
-        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", render(facts))
+        whole = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", render(facts))
         for width in widths:
-            measure = "<script>over=()=>{let d=document.documentElement;return d.scrollWidth-d.clientWidth};onload=()=>parent.postMessage(over(),'*')</script>"
-            inner = html.escape(page.replace("</body>", measure + "</body>"))
+            over = "let d=document.documentElement;parent.postMessage(d.scrollWidth-d.clientWidth,'*')"
+            measure = f"<script>onload=()=>{{{over}}}</script>"
+            inner = html.escape(whole.replace("</body>", measure + "</body>"))
             frames.append(f'<iframe style="border:0;width:{width}px;height:900px" srcdoc="{inner}"></iframe>')
     collect = "<title>0 of </title><script>onmessage=e=>{document.title+=' '+e.data}</script>"
     title = title_of(dumped(collect + "".join(frames), tmp_path, 1300))

@@ -35,6 +35,7 @@ MOST_ORDERED = 20_000
 """Up to so many rows are put into an order of their own: then the order in which they came has no influence."""
 MOST_COPIES = 10
 """Whole-number weights are taken as numbers of copies where that makes the data at most so many times as long."""
+_FITTED = {"_numbers", "_network", "_columns", "_evidence"}
 _NO_SETTINGS = {"validation_fraction", "random_state", "verbose", "categorical"}
 
 
@@ -99,7 +100,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _forget(self) -> None:
-        for name in set(self.__dict__) - set(self.get_params(deep=False)):
+        for name in [n for n in self.__dict__ if n in _FITTED or (n.endswith("_") and not n.startswith("_"))]:
             delattr(self, name)
 
     def _fit_fresh(self, x: Any, y: Any, sample_weight: Any) -> None:
@@ -108,9 +109,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
-        names = _target_names(y)
         data, frame = self._read_for_fit(x)
-        y = self._read_y(y)
+        given, y = y, self._read_y(y)
+        names = _target_names(given, 1 if y.ndim == 1 else y.shape[1])
         check_consistent_length(data if isinstance(data, np.ndarray) else next(iter(data.columns.values())), y)
         data, y, weights = self._weighed(data, y, sample_weight)
         values = self._values(y)
@@ -341,19 +342,13 @@ def _seed(random_state: Any) -> int:
     )
 
 
-def _target_names(y: Any) -> list[str]:
-    """Return what y or its columns are called."""
-    columns = getattr(y, "column_names", getattr(y, "columns", None)) if is_frame(y) else None
-    if columns is not None:
-        names = [str(name) for name in columns]
-    else:
-        name = getattr(y, "name", None)
-        if isinstance(name, str) and name:
-            names = [name]
-        else:
-            shape = np.shape(y)
-            names = ["y"] if len(shape) < 2 or shape[1] == 1 else [f"y{j + 1}" for j in range(shape[1])]
-    return names if len(set(names)) == len(names) else [f"y{j + 1}" for j in range(len(names))]
+def _target_names(y: Any, n: int) -> list[str]:
+    """Return what y or its n columns are called."""
+    names = [getattr(y, "name", None) or "y"] if n == 1 else []
+    if is_frame(y):
+        names = list(getattr(y, "column_names", y.columns))
+    good = len(names) == n and all(isinstance(name, str) for name in names) and len(set(names)) == n
+    return names if good else ["y"] if n == 1 else [f"y{j + 1}" for j in range(n)]
 
 
 def _printer() -> Any:

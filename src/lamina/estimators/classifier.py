@@ -144,7 +144,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the likeliest label of each row, ``(N,)``, of the type of the labels in ``fit``."""
-        labels: np.ndarray = self.classes_[self._probabilities(self._outputs(X)).argmax(axis=1)]
+        codes = self._probabilities(self._outputs(X)).argmax(axis=1)
+        labels: np.ndarray = self.classes_[codes]
         return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -178,7 +179,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         return probabilities
 
     def _read_y(self, y: Any) -> np.ndarray:
-        shape = np.shape(y)
+        shape = getattr(y, "shape", None) or np.asarray(y).shape
         if len(shape) == 2 and shape[1] > 1:
             raise DataError(
                 f"y should be a 1d array, got an array of shape {shape} instead: several targets are not supported",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from lamina.data.batch import Batch
@@ -21,7 +21,7 @@ from lamina.io import Generations
 from lamina.likelihoods import Bernoulli, Categorical, Heads, Likelihood, replace_smoothing
 from lamina.methodology.baseline import model_card
 from lamina.methodology.problem import Problem, likelihood_for
-from lamina.optim.schedules import by_name
+from lamina.optim.schedules import beginning, by_name, recorded
 from lamina.penalties import L2
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
@@ -60,6 +60,7 @@ class Trained:
         signal: Number of the signal that ended it, 0 if none.
         threads: CPU threads used.
         step: Name of the step's class.
+        updates: Updates made by this call.
         notes: What the guard had to do.
     """
 
@@ -70,6 +71,7 @@ class Trained:
     signal: int
     threads: int
     step: str
+    updates: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -135,30 +137,50 @@ def _phases(
     history = first.run(
         settings.epochs, None, [_validation(problem, first.data.data, likelihood), *first.rate(), Monitor(), early]
     )
-    last, best = first, early.best_epoch
+    last = first
     if settings.second_pass != "none" and not first.interrupted and early.best_steps:
         everything = np.sort(np.concatenate([problem.split.train, problem.split.valid]))
         last = _Phase(problem, settings, hooks, device, card, likelihood, everything, "-second")
         if settings.second_pass == "retrain":
             epochs = math.ceil(early.best_steps / len(last.data))
-            last.run(epochs, early.best_steps, [*last.rate(), Monitor()])
+            last.run(epochs, early.best_steps, [same_course(settings, history, early.best_steps, first), Monitor()])
         else:
             last.step.model.load_state_dict(first.step.model.state_dict())
             below = StopBelow("valid_loss", early.best_train_loss)
-            last.run(settings.epochs, None, [_validation(problem, last.data.data, likelihood), Monitor(), below])
+            at_best = history.records[early.best_epoch - 1]["learning_rate"] / (settings.learning_rate or 1e-3)
+            rate = LearningRate(lambda progress: at_best)
+            last.run(settings.epochs, None, [_validation(problem, last.data.data, likelihood), rate, Monitor(), below])
     model = last.step.model.cpu()
     plain = replace_smoothing(likelihood, 0.0)
     predictor = Predictor(card, _own(model), problem.preparation, problem.targets, plain, dict(problem.facts))
+    phases = [first] if last is first else [first, last]
     return Trained(
-        predictor,
-        history,
-        best,
-        last.stopped or first.stopped,
-        last.signal,
-        1,
-        type(first.step).__name__,
-        first.notes + last.notes if last is not first else first.notes,
+        predictor=predictor,
+        history=history,
+        best_epoch=early.best_epoch,
+        stopped=last.stopped or first.stopped,
+        signal=last.signal,
+        threads=1,
+        step=type(first.step).__name__,
+        updates=sum(phase.updates for phase in phases),
+        notes=[note for phase in phases for note in phase.notes],
     )
+
+
+def same_course(settings: Settings, history: History, steps: int, first: _Phase) -> Callback:
+    """Return the learning rate's course of the first pass up to its best weights, for as many updates.
+
+    Returns:
+        The callback.
+    """
+    if settings.schedule != "plateau":
+        schedule = by_name(settings.schedule or "constant")
+        assert settings.epochs is not None
+        return LearningRate(beginning(schedule, steps / (settings.epochs * len(first.data))))
+    records = [record for record in history.records if record["steps"] <= steps]
+    top = records[0]["learning_rate"]
+    ends, factors = [r["steps"] / steps for r in records], [r["learning_rate"] / top for r in records]
+    return LearningRate(recorded(ends, factors))
 
 
 class _Phase:
@@ -209,7 +231,9 @@ class _Phase:
             augment=augment,
             device=device,
         )
-        self.signal, self.interrupted, self.stopped = 0, False, None
+        self.signal = self.updates = 0
+        self.interrupted = False
+        self.stopped: str | None = None
         self.notes: list[str] = []
 
     def rate(self) -> list[Callback]:
@@ -250,7 +274,8 @@ class _Phase:
         history = fit(
             self.step, self.data, max_epochs=max_epochs, max_steps=max_steps, callbacks=callbacks, state=state
         )
-        self.signal, self.stopped, self.interrupted = signals.received, watch.stopping, watch.interrupted
+        self.signal, self.updates = signals.received, watch.updates
+        self.stopped, self.interrupted = watch.stopping, watch.interrupted
         return history
 
     def _note(self, text: str) -> None:
@@ -259,13 +284,18 @@ class _Phase:
 
 
 class _Outcome(Callback):
-    """Notes why the run ended."""
+    """Notes why the run ended and how many updates it made."""
 
     stopping: str | None = None
     interrupted = False
+    updates = 0
+
+    def on_start(self, run: Run) -> None:
+        self._first = run.steps
 
     def on_end(self, run: Run) -> None:
         self.stopping, self.interrupted = run.stopping, run.interrupted
+        self.updates = run.steps - self._first
 
 
 def _mode(monitor: str) -> Any:

@@ -1,5 +1,5 @@
 """Optimisers and schedules that PyTorch lacks."""
 
-from lamina.optim.schedules import Schedule, by_name, constant, cosine, linear, one_cycle
+from lamina.optim.schedules import Schedule, beginning, by_name, constant, cosine, linear, one_cycle, recorded
 
-__all__ = ["Schedule", "by_name", "constant", "cosine", "linear", "one_cycle"]
+__all__ = ["Schedule", "beginning", "by_name", "constant", "cosine", "linear", "one_cycle", "recorded"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lamina.errors import ConfigError
 
@@ -53,6 +54,28 @@ def one_cycle(progress: float, peak: float = 0.25, start: float = 0.04, end: flo
     if progress < peak:
         return 1.0 + (start - 1.0) * 0.5 * (1.0 + math.cos(math.pi * progress / peak))
     return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * (progress - peak) / (1.0 - peak)))
+
+
+def beginning(schedule: Schedule, share: float) -> Schedule:
+    """Return the first ``share`` of a schedule as a schedule of its own.
+
+    Returns:
+        A function of progress that ends where the given one stands at ``share``.
+    """
+    return lambda progress: schedule(progress * share)
+
+
+def recorded(ends: Sequence[float], factors: Sequence[float]) -> Schedule:
+    """Return a schedule that repeats what was recorded: ``factors[i]`` up to the progress ``ends[i]``.
+
+    Args:
+        ends: Rising, the last one 1.
+        factors: As many.
+
+    Returns:
+        A step function of progress.
+    """
+    return lambda progress: factors[min(bisect.bisect_right(ends, progress), len(factors) - 1)]
 
 
 def by_name(name: str) -> Schedule:

@@ -48,7 +48,6 @@ def render(facts: FitFacts) -> str:
     Returns:
         HTML that needs nothing else.
     """
-    pages = _pages()
     context = {
         "facts": facts,
         "run": facts.run,
@@ -56,9 +55,9 @@ def render(facts: FitFacts) -> str:
         "targets": [_section(target, place, facts) for place, target in enumerate(facts.targets)],
         "training": _training(facts),
         "most": _MOST,
-        "style": _trusted((_folder() / "style.css").read_text(encoding="utf-8")),
+        "style": trusted((_folder() / "style.css").read_text(encoding="utf-8")),
     }
-    return pages.get_template("fit.html.j2").render(context).encode("utf-8", "backslashreplace").decode("utf-8")
+    return pages().get_template("fit.html.j2").render(context).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def render_to(folder: str | Path, facts: FitFacts) -> Path:
@@ -147,7 +146,7 @@ def _section(facts: TargetFacts, place: int, whole: FitFacts) -> dict[str, Any]:
         "lead": None if ours is None else ours.scores[facts.metric],
         "metrics": list(dict.fromkeys(name for row in facts.scores for name in row.scores)),
         "intervals": _intervals(rows, facts.metric),
-        "figures": {name: _trusted(svg) for name, svg in drawn.items() if svg is not None},
+        "figures": {name: trusted(svg) for name, svg in drawn.items() if svg is not None},
         "matrix": [] if facts.classes is None else _cells(facts.classes),
         "class_rows": _worst_classes(facts.classes),
         "bars": _bars(facts.importance[: _MOST["importance"]]),
@@ -185,7 +184,7 @@ def _training(facts: FitFacts) -> dict[str, Markup]:
             "rate", "Learning rate over epochs", history, {"learning_rate": "learning rate"}, ylabel="learning rate"
         ),
     }  # fmt: skip
-    return {name: _trusted(svg) for name, svg in drawn.items() if svg is not None}
+    return {name: trusted(svg) for name, svg in drawn.items() if svg is not None}
 
 
 def _intervals(rows: list[ScoreRow], metric: str) -> list[_Interval]:
@@ -279,10 +278,15 @@ def _bars(rows: tuple[Importance, ...]) -> list[_Bar]:
 
 
 @functools.cache
-def _pages() -> Environment:
+def pages() -> Environment:
+    """Set up the template engine, once: everything escaped, an unknown name an error.
+
+    Returns:
+        The engine.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    pages = Environment(
+    engine = Environment(
         loader=FileSystemLoader(_folder()),
         autoescape=True,
         undefined=StrictUndefined,
@@ -290,17 +294,17 @@ def _pages() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages.filters.update(
+    engine.filters.update(
         t=_text, n=_number, fig=_figure_of_merit, words=words, setting=text.setting, plain=_plain_text, signed=_signed
     )
-    return pages
+    return engine
 
 
 def _folder() -> Path:
     return Path(__file__).parent / "templates"
 
 
-def _trusted(markup: str) -> Markup:
+def trusted(markup: str) -> Markup:
     """Mark what this package made itself, without text from the data, as markup.
 
     Returns:

@@ -1,41 +1,143 @@
-"""How many CPU threads a step should use."""
+"""How many CPU threads a step should use: as many as its work pays for, within what the machine grants."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+FLOPS_PER_THREAD = 1e8
+"""Floating-point operations of a step that one more thread needs to be worth its synchronisation.
+
+About 1 ms of work on one core. Measured by benchmarks/threads.py (see benchmarks/RESULTS.md): below it a second thread
+gains little on a quiet machine, and beside a busy neighbour, where the threads wait for the slower one, it costs time.
+"""
 
 
-def available_threads() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_threads(root: Path = Path("/")) -> int:
+    """Return the threads that this process may keep busy: cores, the cgroup's quota, ``OMP_NUM_THREADS``.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+
+    Returns:
+        At least 1; a quota of 2.5 cores gives 2.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits = [float(cores)]
+    quota = cpu_quota(root)
+    if quota is not None:
+        limits.append(quota)
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        limits.append(float(asked))
+    return max(1, math.floor(min(limits)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many cores' time the control group grants, or None where nothing limits it.
+
+    A container sees all cores of its host and is stopped when its time is used up: threads beyond the quota only wait.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+
+    Returns:
+        The smallest quota on the way from this process's group to the top, for both versions of control groups.
+    """
+    found: list[float] = []
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    for line in lines:
+        _, controllers, name = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / ("sys/fs/cgroup/cpu" if controllers else "sys/fs/cgroup")
+        parts = [part for part in name.split("/") if part not in {"", ".."}]
+        for depth in range(len(parts) + 1):  # within a container the group is often mounted as the top itself
+            found += _quota_of(top.joinpath(*parts[:depth]))
+    return min(found, default=None)
+
+
+def _quota_of(folder: Path) -> list[float]:
+    try:
+        if (folder / "cpu.max").exists():
+            limit, period = (folder / "cpu.max").read_text(encoding="ascii").split()[:2]
+        else:
+            limit, period = (
+                (folder / f"cpu.cfs_{which}_us").read_text(encoding="ascii") for which in ("quota", "period")
+            )
+        return [float(limit) / float(period)] if limit.strip() != "max" and float(limit) > 0 else []
+    except (OSError, ValueError):
+        return []
 
 
 def choose_threads(flops_per_step: float, available: int | None = None) -> int:
-    """Return the number of threads for a step of so many floating-point operations."""
-    return 1 if flops_per_step < 2e8 else (available or available_threads())
+    """Return the number of threads for a step of so many floating-point operations.
+
+    Args:
+        flops_per_step: See the function of that name.
+        available: Threads there are; None asks ``available_threads``.
+
+    Returns:
+        One for each ``FLOPS_PER_THREAD``, at least 1 and at most ``available``. A pure function of its arguments: the
+        bits of a matrix product may depend on the number of threads.
+    """
+    most = available_threads() if available is None else available
+    return int(max(1, min(most, flops_per_step // FLOPS_PER_THREAD)))
 
 
-def flops_per_step(model: nn.Module, inputs: Any) -> float:
-    """Return the floating-point operations of forward and backward pass, about."""
+def flops_per_step(model: nn.Module, inputs: Tensor) -> float:
+    """Return about how many floating-point operations the forward and backward pass of a batch make.
+
+    The backward pass of a matrix product is two products of the same size, so it is three times the forward pass, of
+    which the products and convolutions are counted. Works on the ``meta`` device, where nothing is computed.
+
+    Args:
+        model: The network; left as it is, its random numbers and running means too.
+        inputs: A batch, on the model's device.
+
+    Returns:
+        An estimate; for a model that cannot be run like this, two operations a parameter and example instead.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        model(inputs)
-    return 3.0 * counter.get_total_flops()
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.eval()(inputs)
+        forward = float(counter.get_total_flops())
+    except (RuntimeError, NotImplementedError, TypeError):
+        forward = 2.0 * inputs.shape[0] * sum(p.numel() for p in model.parameters())
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return 3.0 * forward
 
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use ``n`` threads inside the block."""
+    """Use ``n`` threads inside the block, in PyTorch and in NumPy's BLAS, and as many as before after it.
+
+    Args:
+        n: At least 1.
+
+    Yields:
+        Nothing.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(limits=n, user_api="blas"):
+        torch.set_num_threads(n)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

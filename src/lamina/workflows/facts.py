@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from lamina.report.gather import class_facts, number_facts, picture, worst_mista
 from lamina.report.scoring import compare, scores_for
 from lamina.runs.predictor import Predictor, TargetPrediction
 from lamina.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from lamina.workflows.session import Session
 
 Kind = Literal["classes", "number", "count"]
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -136,49 +139,41 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
     return found
 
 
-def target_facts(
-    scored: Scored, problem: Problem, trained: Trained, settings: Settings, data: Table | ImageSet, tested: Table | None
-) -> TargetFacts:
+def target_facts(scored: Scored, session: Session, trained: Trained) -> TargetFacts:
     """Gather the section of one target.
 
     Args:
         scored: Its predictions and figures.
-        problem: What was learnt.
+        session: What was fitted to what.
         trained: How training went.
-        settings: Completed.
-        data: The source, to show mistakes from.
-        tested: The table of ``--test``, whose rows stand after the source's.
 
     Returns:
-        The facts.
+        The facts, importance apart.
     """
-    kind, target = scored.kind, scored.target
+    kind, target, problem, settings = scored.kind, scored.target, session.problem, session.settings
     metric = leading_metric(kind)
-    rows = [
-        ScoreRow("this model", PARTS[part], True, scores)
-        for part, scores in scored.scores.items()
-        if len(scored.truth[part])
-    ]
-    rows += [
-        ScoreRow(name, PARTS[part], False, s)
-        for (name, part), s in scored.baseline_scores.items()
-        if len(scored.truth[part])
-    ]
-    part = "test" if len(scored.truth["test"]) else "valid" if len(scored.truth["valid"]) else "train"
+    filled = [part for part in PARTS if len(scored.truth[part])]
+    held_out = "valid" if "valid" in filled else "train"
+    part = "test" if "test" in filled else held_out
+    rows = [ScoreRow("this model", PARTS[p], True, scored.scores[p]) for p in filled]
+    rows += [ScoreRow(name, PARTS[p], False, s) for (name, p), s in scored.baseline_scores.items() if p in filled]
     truth, answer = scored.truth[part], scored.said[part]
-    facts = TargetFacts(
-        target=ReportTarget(target.name, kind, _class_names(target), _class_counts(problem, target)),
+    names = _class_names(target)
+    classes = numbers = None
+    if answer.probabilities is not None:
+        classes = class_facts(truth, answer.probabilities, names)
+    else:
+        numbers = number_facts(truth, answer.prediction, answer.low, answer.high, seed=settings.seed)
+    return TargetFacts(
+        target=ReportTarget(target.name, kind, names, _class_counts(problem, target)),
         metric=metric,
         scores=tuple(rows),
         diagnosis=diagnose(
             trained.history.records,
             metric=metric,
             train=scored.scores["train"],
-            valid=scored.scores["valid" if len(scored.truth["valid"]) else part],
-            baselines={
-                r.name: scored.baseline_scores[r.name, "valid" if len(scored.truth["valid"]) else part]
-                for r in scored.baselines
-            },
+            valid=scored.scores[held_out],
+            baselines={r.name: scored.baseline_scores[r.name, held_out] for r in scored.baselines},
             constant=scored.baselines[0].name if scored.baselines else None,
             n_train=len(problem.split.train),
             n_parameters=n_parameters(trained),
@@ -187,15 +182,10 @@ def target_facts(
             settings=settings.to_dict(),
         ),
         paired=_paired(scored, part, settings.seed),
-        classes=class_facts(truth, answer.probabilities, _class_names(target))
-        if answer.probabilities is not None
-        else None,
-        numbers=None
-        if kind == "classes"
-        else number_facts(truth, answer.prediction, answer.low, answer.high, seed=settings.seed),
-        mistakes=_mistakes(scored, part, problem, data, tested) if settings.examples else (),
+        classes=classes,
+        numbers=numbers,
+        mistakes=_mistakes(scored, part, session) if settings.examples else (),
     )
-    return facts
 
 
 def importance_facts(problem: Problem, predictor: Predictor, column: int, settings: Settings) -> tuple[Importance, ...]:
@@ -264,35 +254,39 @@ def _paired(scored: Scored, part: str, seed: int) -> Paired | None:
     return compare(scored.kind, scored.truth[part], answer.prediction, theirs, baseline=best.name, seed=seed)
 
 
-def _mistakes(
-    scored: Scored, part: str, problem: Problem, data: Table | ImageSet, tested: Table | None
-) -> tuple[Mistake, ...]:
-    rows = getattr(problem.split, part)
+def _mistakes(scored: Scored, part: str, session: Session) -> tuple[Mistake, ...]:
+    rows, data, tested = getattr(session.problem.split, part), session.shown_data, session.tested
     n = len(data) if isinstance(data, ImageSet) else data.n_rows
-    shows: dict[str, Any] = {}
-    if isinstance(data, ImageSet):
-        shows["image"] = lambda i: picture(data.pixels[rows[i]])
 
-    def place(i: int) -> str:
+    def table_row(i: int) -> tuple[Table, int]:
+        """Rows of --test stand after those of the source."""
         row = int(rows[i])
-        if isinstance(data, Table) and row >= n and tested is not None:
-            return tested.location(row - n)
-        return data.location(row)
+        assert isinstance(data, Table)
+        return (tested, row - n) if row >= n and tested is not None else (data, row)
 
-    if isinstance(data, Table):
+    def label(i: int) -> str:
+        if isinstance(data, ImageSet):
+            return data.location(int(rows[i]))
+        table, row = table_row(i)
+        return table.location(row)
 
-        def values(i: int) -> dict[str, str]:
-            row = int(rows[i])
-            return tested.cells([row - n])[0] if row >= n and tested is not None else data.cells([row])[0]
+    def image(i: int) -> str:
+        assert isinstance(data, ImageSet)
+        return picture(data.pixels[rows[i]])
 
-        shows["values"] = values
+    def values(i: int) -> dict[str, str]:
+        table, row = table_row(i)
+        return table.cells([row])[0]
+
     answer = scored.said[part]
+    pictures = isinstance(data, ImageSet)
     return worst_mistakes(
         scored.kind,
         scored.truth[part],
         probabilities=answer.probabilities,
         mean=None if scored.kind == "classes" else answer.prediction,
         classes=_class_names(scored.target),
-        label=place,
-        **shows,
+        label=label,
+        image=image if pictures else None,
+        values=None if pictures else values,
     )

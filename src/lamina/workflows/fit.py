@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,28 +16,23 @@ import torch
 from lamina.data.images import ImageSet
 from lamina.data.tables.split import Split, split_rows
 from lamina.data.tables.table import Table
-from lamina.errors import CheckNotMet, CheckpointError, ConfigError, Interrupted, nearest, shown
+from lamina.errors import CheckNotMet, CheckpointError, ConfigError, Interrupted, shown
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
 from lamina.methodology.problem import Problem, likelihood_for, problem_of_images
-from lamina.methodology.reference import references
+from lamina.methodology.reference import Reference, references
 from lamina.methodology.table_problem import Findings, problem_of_table
 from lamina.methodology.train import Hooks, Trained, find_device, train
-from lamina.report.facts import Column, DataCard, FitFacts, LeftOut, Part, Remark, RunCard
+from lamina.report.facts import FitFacts
 from lamina.report.page import render_to
 from lamina.runs.folder import RunFolder, versions
 from lamina.runs.settings import Settings
-from lamina.training.run import Run
-from lamina.workflows.display import BaselineRow, Display, ProgressFacts, Silent
-from lamina.workflows.facts import (
-    Scored,
-    importance_facts,
-    leading_metric,
-    n_parameters,
-    score_all,
-    target_facts,
-)
+from lamina.training.threads import available_threads
+from lamina.workflows.display import Display, Silent
+from lamina.workflows.facts import Scored, importance_facts, leading_metric, score_all, target_facts
+from lamina.workflows.session import Session, command_line
 from lamina.workflows.source import Opened, open_source, table_of
+from lamina.workflows.telling import plain_scores, progress_teller, tell_baselines, tell_findings, tell_results
 
 
 @dataclass(frozen=True)
@@ -78,6 +71,9 @@ def fit(
 ) -> FitResult:
     """Fit a model to a source and leave a run folder with the model and its report.
 
+    A signal (Ctrl-C, SIGTERM) during training saves what was learnt and raises ``Interrupted``; what
+    ``settings.require`` asks for and is not met raises ``CheckNotMet`` after everything is written.
+
     Args:
         source: A named data set, a table, an ``.npz``, a folder of pictures; may be empty on resume.
         targets: Columns to predict; the source's own, or the last column, if none is given.
@@ -92,21 +88,17 @@ def fit(
 
     Returns:
         What was left.
-
-    Raises:
-        Interrupted: If a signal ended it; what was learnt so far is saved.
-        CheckNotMet: If ``settings.require`` asked for more.
     """
     work = _Fit(settings or Settings(), display or Silent())
+    find_device(work.settings.device)
     if resume is not None:
         folder = RunFolder.existing(resume)
         with lock_folder(folder.path):
             return work.resumed(folder, source, allow_new_data=allow_new_data, data_dir=data_dir)
-    find_device(work.settings.device)
-    opened, seconds = work.open(source, data_dir)
+    opened = work.open(source, data_dir)
     folder = RunFolder.new(opened.stem, out, overwrite=overwrite)
     with lock_folder(folder.path):
-        work.begun(folder, source, opened, seconds)
+        work.begun(folder)
         return work.fresh(folder, source, opened, tuple(targets), test)
 
 
@@ -116,34 +108,31 @@ class _Fit:
     def __init__(self, settings: Settings, display: Display) -> None:
         self.settings, self.display = settings, display
         self.began = time.monotonic()
-        self.started = datetime.now().astimezone().isoformat(timespec="seconds")
 
-    def open(self, source: str, data_dir: str | None) -> tuple[Opened, float]:
+    def open(self, source: str, data_dir: str | None) -> Opened:
         self.display.reading(source)
         began = time.monotonic()
-        opened = open_source(
-            source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text)
-        )
-        return opened, time.monotonic() - began
+        opened = open_source(source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text))
+        self.display.read(opened.summary, time.monotonic() - began)
+        return opened
 
-    def begun(self, folder: RunFolder, source: str, opened: Opened, seconds: float) -> None:
+    def begun(self, folder: RunFolder) -> None:
         device = find_device(self.settings.device)
-        self.display.started(str(folder.path), self.settings.seed, str(device), self.settings.threads or _cores())
-        self.display.read(opened.summary, seconds)
+        threads = self.settings.threads or available_threads()
+        self.display.started(str(folder.path), self.settings.seed, str(device), threads)
 
     def fresh(
         self, folder: RunFolder, source: str, opened: Opened, targets: tuple[str, ...], test: str | None
     ) -> FitResult:
-        targets = targets or default_targets(opened)
+        started = datetime.now().astimezone().isoformat(timespec="seconds")
+        given = {"given": source, "targets": list(targets or default_targets(opened))}
         card = {
-            "run": {"name": folder.path.name, "started": self.started, "command": command_line()},
-            "source": {"given": source, "targets": list(targets), "fingerprint": opened.data.fingerprint()},
+            "run": {"name": folder.path.name, "started": started, "command": command_line()},
+            "source": {**given, "fingerprint": opened.data.fingerprint(), **({"test": test} if test else {})},
             "settings": self.settings.to_dict(),
             "versions": versions(),
         }
-        if test is not None:
-            card["source"]["test"] = test
-        return self._go(folder, card, opened, targets, test, resume=False)
+        return self.go(self.session(folder, card, opened), resume=False)
 
     def resumed(self, folder: RunFolder, source: str, *, allow_new_data: bool, data_dir: str | None) -> FitResult:
         card = folder.read_card()
@@ -156,11 +145,11 @@ class _Fit:
                 mend="leave them out, or start a new run",
             )
         sweep(folder.path)
+        self.begun(folder)
         source = source or card["source"]["given"]
         if not os.path.exists(source) and os.path.exists(folder.path.parent / source):
             source = str(folder.path.parent / source)
-        opened, seconds = self.open(source, data_dir)
-        self.begun(folder, source, opened, seconds)
+        opened = self.open(source, data_dir)
         if card["source"]["fingerprint"] != opened.data.fingerprint():
             if not allow_new_data:
                 raise CheckpointError(
@@ -174,246 +163,105 @@ class _Fit:
                 text = f"{card['versions'].get(name)} then, {now} now: bits may differ from an uninterrupted run"
                 self.display.fact("note", name, text)
         card["settings"] = self.settings.to_dict()
-        targets = tuple(card["source"]["targets"])
-        return self._go(folder, card, opened, targets, card["source"].get("test"), resume=True)
+        return self.go(self.session(folder, card, opened), resume=True)
 
-    def _go(
-        self,
-        folder: RunFolder,
-        card: dict[str, Any],
-        opened: Opened,
-        targets: tuple[str, ...],
-        test: str | None,
-        *,
-        resume: bool,
-    ) -> FitResult:
-        display = self.display
+    def session(self, folder: RunFolder, card: dict[str, Any], opened: Opened) -> Session:
+        """Decide everything, say it, and write ``run.toml``."""
+        test = card["source"].get("test")
         tested = table_of(test, self.settings) if test is not None else None
-        problem, findings = self._problem(opened, targets, tested)
+        problem, findings = self.problem(opened, tuple(card["source"]["targets"]), tested)
         settings, reasons = complete(self.settings, problem)
         likelihood = likelihood_for(problem.targets, settings.smoothing)
-        model = model_card(settings, problem, likelihood.n_outputs)
         with torch.device("meta"):
-            model.build()  # refuses what does not fit before anything is written
-        card["chosen"] = {name: getattr(settings, name) for name in reasons if getattr(settings, name) is not None}
-        card["chosen"] = {k: list(v) if isinstance(v, tuple) else v for k, v in card["chosen"].items()}
+            model_card(settings, problem, likelihood.n_outputs).build()  # refuses what does not fit before writing
+        chosen = {name: getattr(settings, name) for name in reasons}
+        card["chosen"] = {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items() if v is not None}
         folder.write_card(card)
-        problem.facts.update({"name": folder.path.name, "source": card["source"], "lamina": card["versions"]["lamina"]})
+        kept = {"name": folder.path.name, "source": card["source"], "lamina": card["versions"]["lamina"]}
+        problem.facts.update(kept)
+        return Session(folder, card, opened, tested, problem, findings, settings, reasons)
 
-        display.working("baselines")
-        baselines = references(problem, ("train", "valid", "test"), seed=settings.seed)
-        self._show_baselines(problem, baselines)
-        display.training(in_words(model, settings))
-        trained = train(
-            problem,
-            settings,
-            Hooks(
-                progress=self._progress(settings, folder),
-                say=lambda text: display.fact("note", "training", text),
-                folder=folder.path,
-                resume=resume,
-                signals=True,
-                facts={"fingerprint": card["source"]["fingerprint"], "max_epochs": settings.epochs},
-            ),
-        )
-        trained.predictor.save(folder.model)
-        if trained.signal:
-            return self._interrupted(folder, card, opened, problem, findings, trained, settings, reasons, tested)
-        display.working("figures and report")
-        facts, scored = self._facts(
-            folder, card, opened, problem, findings, trained, settings, reasons, tested, baselines
-        )
-        render_to(folder.path, facts)
-        return self._finish(folder, facts, scored, trained, settings)
-
-    def _problem(
+    def problem(
         self, opened: Opened, targets: tuple[str, ...], tested: Table | None
     ) -> tuple[Problem, Findings | None]:
-        if isinstance(opened.data, ImageSet):
-            split, words = split_of_pictures(opened.data, self.settings)
-            problem = problem_of_images(opened.data, split, name=targets[0])
-            n = len(problem.targets[0].classes)  # type: ignore[union-attr]
-            self.display.fact("predict", targets[0], f"{n} classes")
-            self.display.fact("split", "", words)
-            for text in opened.data.notes:
-                self.display.fact("note", "", text)
-            for text in opened.data.warnings:
-                self.display.fact("warning", "", text)
-            problem.facts["split"] = words
-            return problem, None
-        problem, findings = problem_of_table(opened.data, targets, self.settings, test=tested)
-        show_findings(self.display, problem, findings)
-        return problem, findings
+        if not isinstance(opened.data, ImageSet):
+            problem, findings = problem_of_table(opened.data, targets, self.settings, test=tested)
+            tell_findings(self.display, problem, findings)
+            return problem, findings
+        if tested is not None:
+            raise ConfigError("--test is for tables", mend="put the test pictures into a folder test/ beside train/")
+        split, words = split_of_pictures(opened.data, self.settings)
+        problem = problem_of_images(opened.data, split, name=targets[0])
+        problem.facts["split"] = words
+        self.display.fact("predict", targets[0], f"{len(opened.data.classes)} classes")
+        self.display.fact("split", "", words)
+        for text in opened.data.notes:
+            self.display.fact("note", "", text)
+        for text in opened.data.warnings:
+            self.display.fact("warning", "", text)
+        return problem, None
 
-    def _show_baselines(self, problem: Problem, baselines: Sequence[Any]) -> None:
-        from lamina.workflows.facts import score_reference, truth_of
+    def go(self, session: Session, *, resume: bool) -> FitResult:
+        """Baselines, training, model, report."""
+        display, problem, settings = self.display, session.problem, session.settings
+        display.working("baselines")
+        baselines = references(problem, ("train", "valid", "test"), seed=settings.seed)
+        tell_baselines(display, problem, baselines, settings.seed)
+        likelihood = likelihood_for(problem.targets, settings.smoothing)
+        display.training(in_words(model_card(settings, problem, likelihood.n_outputs), settings))
+        hooks = Hooks(
+            progress=progress_teller(display, settings.monitor),
+            say=lambda text: display.fact("note", "training", text),
+            folder=session.folder.path,
+            resume=resume,
+            signals=True,
+            facts={"fingerprint": session.card["source"]["fingerprint"], "max_epochs": settings.epochs},
+        )
+        trained = train(problem, settings, hooks)
+        trained.predictor.save(session.folder.model)
+        if trained.signal:
+            self.interrupted(session, trained)
+        display.working("figures and report")
+        facts, scored = self.facts(session, trained, baselines)
+        render_to(session.folder.path, facts)
+        tell_results(display, session.folder, facts, scored, trained)
+        if settings.require == "baseline":
+            require_baseline(facts)
+        diagnosis = facts.targets[0].diagnosis
+        return FitResult(
+            session.folder.path,
+            plain_scores(scored),
+            session.folder.page,
+            time.monotonic() - self.began,
+            trained.stopped,
+            diagnosis.verdict if diagnosis else "",
+        )
 
-        part = "valid" if len(problem.split.valid) else "train"
-        rows = getattr(problem.split, part)
-        for column, target in enumerate(problem.targets):
-            truth = truth_of(problem, column, rows)
-            table = []
-            for reference in (r for r in baselines if r.target is target):
-                scores = score_reference(reference, truth, part, self.settings.seed)
-                table.append(BaselineRow(reference.name, _shown_scores(scores)))
-            title = "baselines on " + ("validation" if part == "valid" else "training")
-            self.display.scores(title if len(problem.targets) == 1 else f"{title}: {target.name}", table)
-
-    def _progress(self, settings: Settings, folder: RunFolder) -> Any:
-        best: list[tuple[float, int]] = []
-        metric = settings.monitor
-        seen = 0
-
-        def show(run: Run, fraction: float, seconds: float, left: float | None) -> None:
-            nonlocal seen
-            current = run.history.current
-            value = current.get(metric)
-            if run.epoch > seen and isinstance(value, float):
-                seen = run.epoch
-                if value == value and (not best or value < best[-1][0]):
-                    best.append((value, run.epoch))
-            per_epoch = seconds / run.epoch if run.epoch else None
-            peek = run.history.peek().get("loss") if run.position else None
-            self.display.progress(
-                ProgressFacts(
-                    epoch=run.epoch,
-                    max_epochs=run.max_epochs,
-                    fraction=fraction,
-                    train=peek if peek is not None else current.get("loss"),
-                    valid=value if isinstance(value, float) else None,
-                    best=best[-1][0] if best else None,
-                    best_epoch=best[-1][1] if best else None,
-                    metric=metric,
-                    seconds=seconds,
-                    seconds_per_epoch=per_epoch,
-                    seconds_left=left,
-                )
-            )
-
-        return show
-
-    def _facts(
-        self,
-        folder: RunFolder,
-        card: dict[str, Any],
-        opened: Opened,
-        problem: Problem,
-        findings: Findings | None,
-        trained: Trained,
-        settings: Settings,
-        reasons: dict[str, str],
-        tested: Table | None,
-        baselines: Sequence[Any],
-    ) -> tuple[FitFacts, list[Scored]]:
+    def facts(self, session: Session, trained: Trained, baselines: Sequence[Reference]) -> tuple[FitFacts, list[Scored]]:
+        problem, settings = session.problem, session.settings
         scored = score_all(problem, trained.predictor, baselines, settings.seed)
-        source = findings.table if findings is not None else opened.data
         sections = []
         for column, entry in enumerate(scored):
-            section = target_facts(entry, problem, trained, settings, source, tested)
+            section = target_facts(entry, session, trained)
             if settings.importance:
                 found = importance_facts(problem, trained.predictor, column, settings)
-                section = _replace(section, importance=found, importance_metric=leading_metric(entry.kind))
+                section = replace(section, importance=found, importance_metric=leading_metric(entry.kind))
             sections.append(section)
-        run = self._run_card(folder, card, trained, settings, reasons)
-        facts = FitFacts(
-            run,
-            _data_card(card, opened, problem, findings),
-            tuple(sections),
-            tuple(trained.history.records),
-            settings.examples,
-        )
-        return facts, scored
+        run = session.run_card(trained, time.monotonic() - self.began)
+        records = tuple(trained.history.records)
+        return FitFacts(run, session.data_card(), tuple(sections), records, settings.examples), scored
 
-    def _run_card(
-        self, folder: RunFolder, card: dict[str, Any], trained: Trained, settings: Settings, reasons: dict[str, str]
-    ) -> RunCard:
-        names = ", ".join(target.name for target in trained.predictor.targets)
-        known = card["versions"]
-        interrupted = bool(trained.signal)
-        return RunCard(
-            name=folder.path.name,
-            title=f"{names}, from {Path(card['source']['given']).name or card['source']['given']}",
-            state="interrupted" if interrupted else "finished",
-            command=card["run"]["command"],
-            started=card["run"]["started"],
-            seconds=time.monotonic() - self.began,
-            seed=settings.seed,
-            device=str(find_device(settings.device)),
-            threads=trained.threads,
-            lamina=known["lamina"],
-            torch=known["torch"],
-            python=known["python"],
-            platform=known["machine"],
-            model=in_words(trained.predictor.card, settings),
-            n_parameters=n_parameters(trained),
-            epochs=len(trained.history.records),
-            best_epoch=trained.best_epoch,
-            stopped=trained.stopped or "",
-            message="stopped by a signal; the figures are those of the model so far" if interrupted else "",
-            mend=f"lamina fit --resume {folder.path}" if interrupted else "",
-            settings=settings.to_dict(),
-            chosen=reasons,
-        )
-
-    def _interrupted(
-        self,
-        folder: RunFolder,
-        card: dict[str, Any],
-        opened: Opened,
-        problem: Problem,
-        findings: Findings | None,
-        trained: Trained,
-        settings: Settings,
-        reasons: dict[str, str],
-        tested: Table | None,
-    ) -> FitResult:
-        """Leave a report without figures, quickly: somebody waits for the process to end."""
-        run = self._run_card(folder, card, trained, settings, reasons)
-        data = _data_card(card, opened, problem, findings)
-        render_to(folder.path, FitFacts(run, data, (), tuple(trained.history.records), settings.examples))
-        self.display.line("model", f"{folder.model} (as learnt so far)")
+    def interrupted(self, session: Session, trained: Trained) -> None:
+        """Leave a short report at once, since somebody waits for the process to end, and say how to go on."""
+        run = session.run_card(trained, time.monotonic() - self.began)
+        render_to(session.folder.path, FitFacts(run, session.data_card(), (), (), session.settings.examples))
+        self.display.line("model", f"{session.folder.model} (as learnt so far)")
         raise Interrupted(
             trained.signal,
             f"stopped after epoch {len(trained.history.records)}; the state is saved",
-            where=str(folder.path),
-            mend=f"go on with: lamina fit --resume {shlex.quote(str(folder.path))}",
+            where=str(session.folder.path),
+            mend=f"go on with: {session.resume_line}",
         )
-
-    def _finish(
-        self, folder: RunFolder, facts: FitFacts, scored: list[Scored], trained: Trained, settings: Settings
-    ) -> FitResult:
-        display = self.display
-        if trained.best_epoch and len(trained.history.records) > trained.best_epoch:
-            display.line("training", f"best epoch {trained.best_epoch}, restored")
-        for entry, section in zip(scored, facts.targets, strict=True):
-            part = "test" if len(entry.truth["test"]) else "valid"
-            name = f"{entry.target.name}: " if len(scored) > 1 else ""
-            words = "  ".join(_in_words(metric, s) for metric, s in _shown_scores(entry.scores[part]).items())
-            label = "test" if part == "test" else "validation"
-            note = ", looked at once" if part == "test" else ""
-            display.line(label, f"{name}({len(entry.truth[part]):,} examples{note})  {words}")
-            if section.paired is not None and section.paired.difference is not None:
-                pair = section.paired
-                display.line("", f"against {pair.baseline}: {pair.difference:+.3f}, {pair.words}")
-            if section.diagnosis is not None:
-                display.line("diagnosis", f"{name}{section.diagnosis.verdict}")
-        display.line("report", str(folder.page))
-        display.line("model", str(folder.model))
-        example = "pictures/" if facts.data.unit == "pictures" else "new.csv"
-        display.line("next", f"lamina predict {shlex.quote(str(folder.path))} {example}")
-        scores = {
-            entry.target.name: {
-                part: {m: {"value": s.value, "low": s.low, "high": s.high} for m, s in found.items()}
-                for part, found in entry.scores.items()
-            }
-            for entry in scored
-        }
-        diagnosis = facts.targets[0].diagnosis
-        if settings.require == "baseline":
-            _require_baseline(facts)
-        seconds = time.monotonic() - self.began
-        verdict = diagnosis.verdict if diagnosis else ""
-        return FitResult(folder.path, scores, folder.page, seconds, trained.stopped, verdict)
 
 
 def default_targets(opened: Opened) -> tuple[str, ...]:
@@ -422,13 +270,14 @@ def default_targets(opened: Opened) -> tuple[str, ...]:
     Returns:
         One column; several where an archive's ``y`` has several.
     """
-    if opened.target and not isinstance(opened.data, ImageSet) and opened.target not in opened.data.columns:
-        several = tuple(name for name in opened.data.names if name.startswith(opened.target))
-        return several or opened.data.names[-1:]
-    if opened.target:
+    if isinstance(opened.data, ImageSet):
         return (opened.target,)
-    assert isinstance(opened.data, Table)
-    return opened.data.names[-1:]
+    names = opened.data.names
+    if opened.target in names:
+        return (opened.target,)
+    if opened.target:
+        return tuple(name for name in names if name.startswith(opened.target)) or names[-1:]
+    return names[-1:]
 
 
 def split_of_pictures(images: ImageSet, settings: Settings) -> tuple[Split, str]:
@@ -458,133 +307,15 @@ def split_of_pictures(images: ImageSet, settings: Settings) -> tuple[Split, str]
     return Split(*rows), words
 
 
-def show_findings(display: Display, problem: Problem, findings: Findings) -> None:
-    """Tell what was decided about a table and how to overrule it."""
-    for target in problem.targets:
-        display.fact("predict", target.name, target.note or target.kind)
-    roles = findings.roles
-    kinds = {
-        "numeric": roles.numeric,
-        "categorical": roles.categorical,
-        "true/false": roles.boolean,
-        "dates": roles.date,
-    }
-    words = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items() if names)
-    display.fact("use", f"{len(roles.used)} columns", words)
-    for name, reason in list(roles.left_out.items())[:10]:
-        display.fact("leave out", name, reason)
-    if len(roles.left_out) > 10:
-        display.fact("leave out", f"and {len(roles.left_out) - 10} more", "the report lists them")
-    for text in findings.notes:
-        if text not in {target.note for target in problem.targets}:
-            display.fact("note", "", text)
-    for text in findings.warnings:
-        display.fact("warning", "", text)
-    display.fact("split", "", findings.split)
+def require_baseline(facts: FitFacts) -> None:
+    """Check that no baseline is better.
 
-
-def command_line() -> str:
-    """Return the command that was typed, quoted; the program's name without its folder."""
-    return " ".join(shlex.quote(word) for word in [Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def _cores() -> int:
-    from lamina.training.threads import available_threads
-
-    return available_threads()
-
-
-def _replace(section: Any, **changes: Any) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(section, **changes)
-
-
-_SHOWN = {"accuracy": "accuracy", "log_loss": "log loss", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
-
-
-def _shown_scores(scores: dict[str, Any]) -> dict[str, tuple[float, float | None, float | None]]:
-    return {_SHOWN[m]: (s.value, s.low, s.high) for m, s in scores.items() if m in _SHOWN and s.value is not None}
-
-
-def _in_words(metric: str, score: tuple[float, float | None, float | None]) -> str:
-    value, low, high = score
-    if metric != "accuracy" or low is None or high is None:
-        return f"{metric} {value:.4g}"
-    return f"{metric} {value:.4f} ({low:.3f} to {high:.3f})"
-
-
-def _require_baseline(facts: FitFacts) -> None:
+    Raises:
+        CheckNotMet: If one is.
+    """
     for section in facts.targets:
         diagnosis = section.diagnosis
         if diagnosis is not None and diagnosis.regime == "worse than baseline":
             raise CheckNotMet(
                 diagnosis.verdict, where="--require baseline", mend="look at the report; the model is saved"
             )
-
-
-def _data_card(card: dict[str, Any], opened: Opened, problem: Problem, findings: Findings | None) -> DataCard:
-    split = problem.split
-    parts = (Part("training", len(split.train)), Part("validation", len(split.valid)), Part("test", len(split.test)))
-    source, sha = card["source"]["given"], card["source"]["fingerprint"]
-    if isinstance(opened.data, ImageSet):
-        _, channels, height, width = opened.data.pixels.shape
-        return DataCard(
-            source,
-            "pictures",
-            len(opened.data),
-            f"{width} x {height} pixels, {'grey' if channels == 1 else 'colour'}",
-            parts,
-            str(problem.facts.get("split", "")),
-            notes=tuple(Remark(text) for text in opened.data.notes),
-            warnings=tuple(_warning(text) for text in opened.data.warnings),
-            sha256=sha,
-        )
-    assert findings is not None
-    table, roles = findings.table, findings.roles
-    return DataCard(
-        source,
-        "rows",
-        int(problem.inputs.shape[0]),
-        f"{len(table.names)} columns",
-        parts,
-        findings.split,
-        columns=tuple(_column(table, name, role) for role, names in _roles(problem, roles) for name in names),
-        left_out=tuple(LeftOut(name, reason) for name, reason in roles.left_out.items()),
-        notes=tuple(Remark(text) for text in findings.notes),
-        warnings=tuple(_warning(text) for text in findings.warnings),
-        sha256=sha,
-    )
-
-
-def _roles(problem: Problem, roles: Any) -> list[tuple[str, Sequence[str]]]:
-    return [
-        ("target", [t.name for t in problem.targets]),
-        ("number", roles.numeric),
-        ("category", roles.categorical),
-        ("true/false", roles.boolean),
-        ("date", roles.date),
-    ]
-
-
-def _column(table: Table, name: str, role: str) -> Column:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = table.column(name)
-    missing = int(values.null_count)
-    if pa.types.is_string(values.type):
-        missing += int(pc.sum(pc.equal(values, "")).as_py() or 0)
-    distinct = int(pc.count_distinct(values).as_py())
-    if role == "number":
-        low, high = pc.min_max(values).as_py().values()
-        summary = f"{low:.6g} to {high:.6g}, mean {pc.mean(values).as_py():.4g}" if low is not None else ""
-    else:
-        top = sorted(pc.value_counts(values).to_pylist(), key=lambda e: (-e["counts"], str(e["values"])))[:3]
-        summary = ", ".join(f"{shown(e['values'], 20)} ({e['counts']:,})" for e in top)
-    return Column(name, role, missing, distinct, summary)
-
-
-def _warning(text: str) -> Remark:
-    code, _, rest = text.partition(" ")
-    return Remark(rest, code) if code.startswith("W-") else Remark(text)

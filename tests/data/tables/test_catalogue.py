@@ -1,4 +1,4 @@
-"""The bad-input catalogue of tables, B1 to B38: each input gives one clear error, or is read right and the note says how."""
+"""The bad-input catalogue of tables: each input gives one clear error, or is read right and the note says how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The preparation of a table: statistics of the training rows only, codes in range, state there and back; oracle scikit-learn."""
+"""The preparation of a table: training rows only, codes in range, state there and back; oracle scikit-learn."""
 
 from __future__ import annotations
 

@@ -296,7 +296,7 @@ def test_c7_whole_numbers_decided_and_said() -> None:
     count = infer_target(table_with_target(counts), "y")
     assert isinstance(count, CountTarget) or min(counts) > 1
     assert isinstance(infer_target(table_with_target(counts), "y", task="count"), CountTarget)
-    assert "--task" in infer_target(table_with_target(RNG.poisson(9, 3000).tolist() + [0, 1, 24, 25]), "y").note
+    assert "--task" in infer_target(table_with_target([*RNG.poisson(9, 3000).tolist(), 0, 1, 24, 25]), "y").note
     assert isinstance(infer_target(table_with_target(RNG.integers(25, 346, 400).tolist()), "y"), NumberTarget)
     with pytest.raises(ConfigError, match="not a number"):
         infer_target(table_with_target(["a", "b"] * 10), "y", task="number")

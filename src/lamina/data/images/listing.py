@@ -145,15 +145,20 @@ def _list_parts(root: Path, folders: list[str], classes: Sequence[str] | None, m
             mend="add training pictures of it, or remove it from the other parts",
         )
     found = Listing(classes=_class_names(union, root, classes, min_classes))
+    places = [root / part / name for part, names in inside.items() for name in ("", *names)]
+    reserved = frozenset(_identity(place) for place in places)
     for part in sorted(of_part):
         before = len(found.files)
-        _list_classes_into(found, root, root / of_part[part], inside[of_part[part]])
+        _list_classes_into(found, root, root / of_part[part], inside[of_part[part]], reserved)
         found.parts += [part] * (len(found.files) - before)
     return found
 
 
-def _list_classes_into(found: Listing, root: Path, folder: Path, names: list[str]) -> None:
-    seen = {_identity(root), _identity(folder), *(_identity(folder / name) for name in names)}
+def _list_classes_into(
+    found: Listing, root: Path, folder: Path, names: list[str], reserved: frozenset[tuple[int, int]] = frozenset()
+) -> None:
+    # ``reserved`` are folders that a link inside a class must not lead into: the other parts.
+    seen = {_identity(root), _identity(folder), *(_identity(folder / name) for name in names)} | reserved
     for name in sorted(names, key=found.classes.index):
         before = len(found.files)
         _walk(found, root, folder / name, seen)

@@ -36,7 +36,8 @@ def boolean_words(values: Any, table: Table, name: str) -> bool:
     spoken = {pair for pair in _PAIRS for word in pair if word in words}
     if len(spoken) > 1 and meanings == {True, False} and len(other) == 1:
         raise DataError(
-            f'words for true and false ({", ".join(sorted(words & set(MEANING)))}) are mixed with "{shown(min(other))}"',
+            f"words for true and false ({', '.join(sorted(words & set(MEANING)))}) are mixed with "
+            f'"{shown(min(other))}"',
             where=f'{shown(table.name)} column "{shown(name)}"',
             mend=f"correct the cells, or take them as categories: --categorical {shown(name)}",
         )

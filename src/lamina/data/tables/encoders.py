@@ -55,7 +55,8 @@ def numbers(column: Any) -> np.ndarray:
             chunk = chunk.cast(pa.int64())  # noqa: PLW2901
         parts.append(chunk.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
     if len(parts) == 1:
-        return parts[0]
+        only: np.ndarray = parts[0]
+        return only
     return np.concatenate(parts) if parts else np.empty(0)
 
 
@@ -354,7 +355,7 @@ DATE_PARTS = ("year", "month", "day", "weekday", "sin year", "cos year", "age")
 
 @dataclass(frozen=True)
 class DateEncoder:
-    """A date as year, month, day, weekday, position in the year (sine and cosine), age in days, and hour if there is one.
+    """A date as year, month, day, weekday, sine and cosine of its place in the year, age in days; hour if there is one.
 
     Args:
         form: How the dates are written.

@@ -61,7 +61,8 @@ def find_layout(  # noqa: PLR0912 (a list of checks)
         raise ConfigError(f"the delimiter must be one character, got {shown(repr(delimiter))}", mend="--delimiter ';'")
     check_text(head[: head.find(b"\n") + 1 or len(head)], source.name, 1)
     notes: list[str] = []
-    text = head[: 1 << 20].decode("utf-8", errors="replace")
+    # Enough for a header of a megabyte and some rows below it.
+    text = head[: max(1 << 20, 4 * head.find(b"\n"))].decode("utf-8", errors="replace")
     lines = text.splitlines(keepends=False) if whole else text.splitlines()[:-1] or text.splitlines()
     lines = [line for line in lines[: 4 * _SAMPLE_LINES] if line.strip()][:_SAMPLE_LINES]
     if not lines:
@@ -113,7 +114,14 @@ def find_layout(  # noqa: PLR0912 (a list of checks)
             alike = [name for name in names if unicodedata.normalize("NFKC", name).casefold().strip() == folded]
             notes.append("columns that differ only by case, spaces or Unicode form: " + ", ".join(map(repr, alike)))
     header_end = rows[1][0] if len(rows) > 1 else None
-    offset, line = _after_header(head, first_line, delimiter)
+    try:
+        offset, line = _after_header(head, first_line, delimiter)
+    except (csv.Error, StopIteration):
+        raise DataError(
+            "the header cannot be read: a carriage return or a quote stands in the midst of it",
+            where=where,
+            mend="write the header on one line, with a comma between the names",
+        ) from None
     if header_end is None and whole and not head[offset:].strip():
         raise DataError("no data rows below the header", where=shown(source.name), mend="check how it was exported")
     return Layout(delimiter, tuple(names), line, offset, tuple(notes))
@@ -174,7 +182,8 @@ def _sniff(source: Source, text: str, lines: list[str]) -> str:
         return whole[0]
     a, b = leaders[:2]
     raise DataError(
-        f"cells may be separated by {DELIMITERS[a]}s ({scores[a][1]} columns) or {DELIMITERS[b]}s ({scores[b][1]} columns)",
+        f"cells may be separated by {DELIMITERS[a]}s ({scores[a][1]} columns) "
+        f"or {DELIMITERS[b]}s ({scores[b][1]} columns)",
         where=f"{shown(source.name)} line 1",
         mend=f"say which: --delimiter '{a}' or --delimiter '{b}' (the line is {shown(lines[0])})",
     )

@@ -76,7 +76,7 @@ class TablePreparation:
             table: The data.
             roles: What each column is.
             rows: Positions of the training rows.
-            numeric: How numbers are scaled: ``standard``, ``robust`` (heavy tails bent smoothly to +-3) or ``quantile``.
+            numeric: How numbers are scaled: ``standard``, ``robust`` (tails bent smoothly to +-3) or ``quantile``.
             one_hot_up_to: Categorical columns of at most so many levels become 0/1 columns, not codes.
             min_count: Levels met less often in the training rows count as unseen; by default 1 below 200 rows, 2 below
                 2,000, else 5.
@@ -116,7 +116,8 @@ class TablePreparation:
                 if encoder.rare:
                     notes.append(
                         f'column "{shown(name)}": {len(encoder.levels):,} categories kept, {encoder.rare:,} rare ones '
-                        f"(fewer than {min_count} training rows, or past the most frequent {len(encoder.levels):,}) are taken together"
+                        f"(fewer than {min_count} training rows, or past the most frequent "
+                        f"{len(encoder.levels):,}) are taken together"
                     )
         if not encoders:
             raise DataError("no column to prepare", where=shown(table.name), mend="keep one with --use")
@@ -174,7 +175,7 @@ class TablePreparation:
 
         Raises:
             DataError: If columns are missing, or a cell cannot be read as what its column is.
-        """
+        """  # noqa: DOC502 (raised by helpers)
         self._check(table)
         groups = self.groups
         n, seen = table.n_rows, {name: Seen() for name in self.encoders}

@@ -61,7 +61,7 @@ def load_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tup
 
     Raises:
         CheckpointError: If something is missing, of a wrong type, or not possible.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     if not isinstance(meta, Mapping):
         raise _bad("it is not an object")
     if meta.get("format") != FORMAT:

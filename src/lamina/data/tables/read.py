@@ -39,8 +39,8 @@ def read_table(
         max_bytes: Most bytes read, after unpacking.
 
     Returns:
-        The table: numbers as int64 or float64 (int32 or float32 in tables above 64 MiB of numbers, where nothing is lost
-        by it), text as strings, missing numbers as null.
+        The table: numbers as int64 or float64 (int32 or float32 in tables above 64 MiB of numbers, where
+        nothing is lost by it), text as strings, missing numbers as null.
 
     Raises:
         ConfigError: If there is no such file, or an option cannot be used.

@@ -82,7 +82,7 @@ def infer_roles(
     Raises:
         ConfigError: If a name is not a column, or is given to two options that exclude each other.
         DataError: If a column mixes two date orders, or no column is left.
-    """
+    """  # noqa: DOC501 (raised through a helper)
     for name in (*targets, *use, *categorical, *ignore):
         if name not in table.columns:
             raise unknown_column(name, table)
@@ -139,13 +139,15 @@ def leakage(table: Table, roles: Roles, target: str) -> tuple[str, ...]:
         how = leakage_of(table.columns[name], table.columns[target])
         if how:
             found.append(
-                f'W-LEAK column "{shown(name)}" {how} the target "{shown(target)}": the score will be too good to be true '
-                f"(leave it out with --ignore {shown(name)})"
+                f'W-LEAK column "{shown(name)}" {how} the target "{shown(target)}": the score will be '
+                f"too good to be true (leave it out with --ignore {shown(name)})"
             )
     return tuple(found)
 
 
-def _role(table: Table, name: str, column: Any, *, force: bool, as_category: bool, notes: list[str]) -> tuple[str, str]:
+def _role(  # noqa: PLR0911 (a list of cases)
+    table: Table, name: str, column: Any, *, force: bool, as_category: bool, notes: list[str]
+) -> tuple[str, str]:
     # The role of a column, and the reason for leaving it out (empty if it is used).
     n = len(column)
     keep = f"keep with --use {shown(name)}"
@@ -232,7 +234,7 @@ def _group_warnings(table: Table, roles: Roles) -> list[str]:
         n, different = len(column), len(pc.unique(column))
         if different >= 10 and 2 * different <= n <= 200 * different:
             found.append(
-                f'W-GROUP column "{shown(name)}" has {different:,} values in {n:,} rows: rows that belong together may stand '
-                f"in training and test (keep them together with --group {shown(name)})"
+                f'W-GROUP column "{shown(name)}" has {different:,} values in {n:,} rows: rows that belong together '
+                f"may stand in training and test (keep them together with --group {shown(name)})"
             )
     return found

@@ -1,7 +1,8 @@
 """Cut bytes into blocks of whole rows, and know the physical line of every row.
 
-A line end inside quotes does not end a row. Where quotes are used as the format says (a quote opens a cell right after a
-delimiter and closes it right before one), a line end is a row end exactly if an even number of quotes stands before it.
+A line end inside quotes does not end a row. Where quotes are used as the format says (a quote opens a cell right after
+a delimiter and closes it right before one), a line end is a row end exactly if an even number of quotes stands before
+it.
 A block with quotes used otherwise is re-read by the standard library's reader, row by row, and written out cleanly.
 """
 
@@ -60,7 +61,7 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
 
     Raises:
         DataError: For a quote that is never closed, a line over 64 MiB, a byte that is no UTF-8, a control character.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     rest = b""
     blocks = iter(blocks)
     for block in blocks:
@@ -243,7 +244,7 @@ def text_lines(blocks: Iterator[bytes], name: str, line: int) -> Iterator[str]:
 
     Raises:
         DataError: As for ``whole_rows``.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     rest = b""
     for block in blocks:
         data = rest + block

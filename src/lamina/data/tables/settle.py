@@ -52,7 +52,8 @@ def settle_texts(
             notes.append(f'column "{shown(name)}": decimal comma, as in the other columns')
         elif verdict.kind == "ambiguous":
             raise DataError(
-                f'"{shown(verdict.bad[0])}" may be {verdict.bad[0].replace(",", ".")} or {verdict.bad[0].replace(",", "")}',
+                f'"{shown(verdict.bad[0])}" may be {verdict.bad[0].replace(",", ".")} '
+                f"or {verdict.bad[0].replace(',', '')}",
                 where=f'{shown(table.name)} column "{shown(name)}"',
                 mend="say which sign marks decimals: --decimal , or --decimal .",
             )
@@ -84,9 +85,10 @@ def settle_numbers(table: Table, *, clip_inf: bool, notes: list[str]) -> Table:
 
     Raises:
         DataError: For an infinite cell unless ``clip_inf``.
-    """
+    """  # noqa: DOC502 (raised by a helper)
     columns = dict(table.columns)
-    for name, column in columns.items():
+    for name, found in table.columns.items():
+        column = found
         if pa.types.is_floating(column.type):
             columns[name] = column = _finite(table, name, column, clip_inf=clip_inf, notes=notes)
         number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
@@ -110,7 +112,7 @@ def _finite(table: Table, name: str, column: Any, *, clip_inf: bool, notes: list
         return column
     extremes = pc.min_max(column)
     low, high = extremes["min"].as_py(), extremes["max"].as_py()
-    if low != low or high != high or bool(pc.any(pc.is_nan(column)).as_py()):
+    if bool(pc.any(pc.is_nan(column)).as_py()):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         extremes = pc.min_max(column)
         low, high = extremes["min"].as_py(), extremes["max"].as_py()

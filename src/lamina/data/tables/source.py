@@ -221,7 +221,7 @@ class Source:
             if self.packed == "gzip":
                 stream: Any = gzip.GzipFile(fileobj=raw)
             elif self.packed == "xz":
-                stream = lzma.LZMAFile(raw)
+                stream = lzma.LZMAFile(raw)  # noqa: SIM115 (closed below)
             elif self.packed == "bz2":
                 stream = bz2.BZ2File(raw)
             elif self.packed == "zstd":

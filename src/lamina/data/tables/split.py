@@ -48,8 +48,8 @@ def split_rows(
         seed: What decides by chance.
         stratify: Class codes, (n,); every class is in each part in the same share, to within a row.
         groups: A value per row, (n,); no value is in two parts.
-        time: A value per row, (n,), numbers or times; training is earlier than validation, validation earlier than test,
-            and rows of equal time stay together.
+        time: A value per row, (n,), numbers or times; training is earlier than validation, validation earlier than
+            test, and rows of equal time stay together.
 
     Returns:
         The split.
@@ -57,7 +57,7 @@ def split_rows(
     Raises:
         ConfigError: If the fractions are not possible, or two rules are asked for that exclude each other.
         DataError: If there are too few rows, groups, or rows of a class.
-    """
+    """  # noqa: DOC502 (raised by helpers)
     shares = np.asarray(fractions, np.float64)
     if len(shares) != 3 or not np.isfinite(shares).all() or (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
         raise ConfigError(f"the three shares must be at least 0 and sum to 1, got {fractions}", mend="--split 65/10/25")
@@ -184,7 +184,7 @@ def _check_classes(codes: np.ndarray, split: Split) -> None:
 def _by_time(n: int, sizes: tuple[int, int, int], time: np.ndarray) -> Split:
     if len(time) != n:
         raise ConfigError(f"{len(time)} times for {n} rows")
-    if time.dtype.kind in "fM" and bool((time != time).any()):
+    if time.dtype.kind in "fM" and bool((np.isnan(time) if time.dtype.kind == "f" else np.isnat(time)).any()):
         raise DataError("a row has no time", mend="fill in the --time column, or leave these rows out")
     order = np.argsort(time, kind="stable")
     ordered = time[order]
@@ -287,4 +287,5 @@ def _mix(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         mixed = (values ^ (values >> np.uint64(33))) * _MIX
         mixed = (mixed ^ (mixed >> np.uint64(33))) * _PRIME
-        return mixed ^ (mixed >> np.uint64(32))
+        result: np.ndarray = mixed ^ (mixed >> np.uint64(32))
+        return result

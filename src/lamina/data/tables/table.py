@@ -57,7 +57,7 @@ class Table:
 
         Raises:
             ConfigError: If there is no such column; names the nearest one.
-        """
+        """  # noqa: DOC501, DOC502 (made by a helper)
         if name not in self.columns:
             raise unknown_column(name, self)
         return self.columns[name]
@@ -170,7 +170,7 @@ def _column_digests(column: Column) -> tuple[bytes, bytes, bytes]:
             values.update(np.asarray(chunk.fill_null(False)).tobytes())
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
             filled = chunk.fill_null(0) if chunk.null_count else chunk
-            values.update(np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)))
+            values.update(np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).data)
         else:
             values.update("\x1f".join(map(str, chunk.to_pylist())).encode())
     return mask.digest(), lengths.digest(), values.digest()

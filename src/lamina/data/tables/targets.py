@@ -214,7 +214,7 @@ def target_from_json(data: Mapping[str, Any]) -> Target:
 
     Raises:
         CheckpointError: If something is missing, of a wrong type, or not possible.
-    """
+    """  # noqa: DOC501, DOC502 (raised through a helper)
     kind, name, note = (data.get(key) if isinstance(data, Mapping) else None for key in ("kind", "name", "note"))
     if not isinstance(name, str) or not isinstance(note, str) or kind not in ("classes", "number", "count"):
         raise _damaged("kind, name and note must be there")
@@ -259,8 +259,8 @@ def infer_target(
 ) -> Target:
     """Decide what a target is, from some rows.
 
-    Text and truth values are classes. Whole numbers of 2 to 20 different values are classes too; more of them that begin
-    near 0 and spread like counts are a count; all other numbers are numbers.
+    Text and truth values are classes. Whole numbers of 2 to 20 different values are classes too; more of them that
+    begin near 0 and spread like counts are a count; all other numbers are numbers.
 
     Args:
         table: The data.
@@ -454,7 +454,8 @@ def _key(label: Any) -> Any:
     if isinstance(label, (bool, np.bool_)):
         return str(bool(label)).lower()
     if isinstance(label, (int, float, np.integer, np.floating)):
-        return str(int(label)) if label == label and abs(label) < 2**53 and label == int(label) else str(float(label))
+        number = float(label)
+        return str(int(label)) if abs(number) < 2**53 and number.is_integer() else str(number)
     text = label.decode("utf-8", errors="replace") if isinstance(label, bytes) else str(label)
     return text.lower() if text.lower() in {"true", "false"} else text
 

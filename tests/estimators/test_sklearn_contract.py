@@ -1,0 +1,16 @@
+"""scikit-learn's own battery, without an expected failure."""
+
+from __future__ import annotations
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from lamina.estimators import NeuralClassifier, NeuralRegressor
+
+FEW = 40
+ESTIMATORS = [NeuralClassifier(epochs=FEW), NeuralRegressor(epochs=FEW)]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_check_estimator(estimator, check):
+    check(estimator)
