@@ -22,7 +22,7 @@ ROOMS = ["likelihoods", "metrics", "nn", "optim", "penalties", "training", "visi
 
 # Public names that are no method of their own: protocols, records, tables, and what serves the methods.
 INFRASTRUCTURE = {
-    "likelihoods": {"LIKELIHOODS", "Likelihood", "from_json", "likelihood_name", "replace_smoothing", "to_json"},
+    "likelihoods": {"LIKELIHOODS", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
     "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
     "nn": {"ACTIVATIONS", "TableShape", "embedding_width"},
     "optim": {"Schedule", "by_name", "constant"},

@@ -56,6 +56,12 @@ def test_switches() -> None:
     assert settings.clip_inf is True
 
 
+@pytest.mark.parametrize("text", ["0.7,0.15,0.15", "70/15/15", "0.7/0.15/0.15"])
+def test_split_is_read_as_it_is_printed(text: str) -> None:
+    settings, _ = read_settings({"split": text}, (), None)
+    assert settings.split == pytest.approx((0.7, 0.15, 0.15))
+
+
 def test_base_is_what_is_changed() -> None:
     settings, _ = read_settings({"epochs": "3"}, (), None, Settings(seed=5))
     assert (settings.seed, settings.epochs) == (5, 3)

@@ -63,6 +63,21 @@ def test_large_pieces_are_hashed_beside_the_write(tmp_path):
     assert (size, digest) == (len(data) + 3, hashlib.sha256(data + b"end").hexdigest())
 
 
+def test_a_source_may_fill_one_buffer_again_and_again(tmp_path):
+    """The hash runs in another thread: it must have read a writable piece before the source goes on."""
+    import hashlib
+
+    def source():
+        buffer = bytearray(4 << 20)
+        for i in range(6):
+            buffer[:] = bytes([i]) * len(buffer)
+            yield buffer
+
+    expected = b"".join(bytes([i]) * (4 << 20) for i in range(6))
+    assert atomic.write_new(tmp_path / "a", source()) == (len(expected), hashlib.sha256(expected).hexdigest())
+    assert (tmp_path / "a").read_bytes() == expected
+
+
 def test_failing_source_leaves_the_old(tmp_path):
     io.write_file(tmp_path / "a", b"old")
 
@@ -89,11 +104,12 @@ def test_planted_symlink_is_replaced_not_followed(tmp_path):
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
-def test_planted_temporary_name_is_not_opened(tmp_path, monkeypatch):
+@pytest.mark.parametrize("plant", ["symlink_to", "hardlink_to"])
+def test_planted_temporary_name_is_not_opened(tmp_path, monkeypatch, plant):
     """S21: a link at the temporary name is refused by O_EXCL, even if an attacker had guessed it."""
     (tmp_path / "victim").write_bytes(b"precious")
     monkeypatch.setattr(atomic.secrets, "token_hex", lambda n: "0" * 2 * n)
-    atomic.temporary_beside(tmp_path / "a").symlink_to(tmp_path / "victim")
+    getattr(atomic.temporary_beside(tmp_path / "a"), plant)(tmp_path / "victim")
     with pytest.raises(MachineError):
         io.write_file(tmp_path / "a", b"new")
     assert (tmp_path / "victim").read_bytes() == b"precious"

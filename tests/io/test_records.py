@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.faults import Fail, replaced
+from lab.faults import Fail, Shim, replaced
 from lamina import io
 from lamina.errors import CheckpointError, ConfigError, MachineError
 
@@ -166,3 +166,22 @@ def test_appends_of_two_threads_stay_whole(tmp_path):
     for thread in threads:
         thread.join()
     assert {record["n"] for record in io.read_records(path)} == {-1, *range(50), *range(1000, 1050)}
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync"])
+def test_failed_append_takes_back_what_it_wrote(tmp_path, failing):
+    """H3: a record whose append was reported as failed is not found later."""
+    path = tmp_path / "history.jsonl"
+    io.append_record(path, {"epoch": 0})
+    before = path.read_bytes()
+
+    class Late(Shim):
+        def act(self, name, args):
+            result = super().act(name, args)
+            if name == failing:
+                raise OSError(28, "No space left on device")
+            return result
+
+    with pytest.raises(MachineError, match="disk is full"), replaced(Late()):
+        io.append_record(path, {"epoch": 1})
+    assert path.read_bytes() == before

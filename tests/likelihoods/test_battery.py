@@ -25,8 +25,8 @@ from lamina.likelihoods import (
     Heads,
     Likelihood,
     Poisson,
+    for_scoring,
     from_json,
-    replace_smoothing,
     to_json,
 )
 
@@ -389,7 +389,8 @@ def test_arguments_out_of_range_are_refused(make: Callable[[], Likelihood]) -> N
     assert caught.value.mend
 
 
-def test_replace_smoothing_reaches_every_head() -> None:
+def test_for_scoring_reaches_every_head() -> None:
     heads = Heads((Categorical(3, 0.1), Gaussian()), ("a", "b"))
-    assert replace_smoothing(heads, 0.0) == Heads((Categorical(3), Gaussian()), ("a", "b"))
-    assert replace_smoothing(Poisson(), 0.0) == Poisson()
+    assert for_scoring(heads) == Heads((Categorical(3), Gaussian()), ("a", "b"))
+    assert for_scoring(Poisson()) == Poisson()
+    assert for_scoring(Gaussian(beta=0.5)) == Gaussian()

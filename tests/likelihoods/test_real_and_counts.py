@@ -98,3 +98,21 @@ def test_heads_say_where_each_stands() -> None:
     outputs = torch.arange(6.0).view(2, 3)
     assert [part.shape[1] for part in heads.split(outputs)] == [2, 1]
     assert torch.equal(heads.split(outputs)[1], outputs[:, 2:])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_beta_weights_each_term_by_its_spread_and_leaves_it_out_of_the_gradient(beta: float, n_targets: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(7, 2 * n_targets, dtype=torch.float64, generator=generator, requires_grad=True)
+    target = torch.randn(7, n_targets, dtype=torch.float64, generator=generator)
+    likelihood = Gaussian(n_targets, beta=beta)
+    mean, raw = outputs[:, :n_targets], outputs[:, n_targets:]
+    spread = torch.exp(raw / (1.0 + (raw / 10.0) ** 2) ** 0.5)
+    terms = torch.distributions.Normal(mean, spread).log_prob(target) * spread.detach() ** (2 * beta)
+    expected = terms.sum(1)
+    assert torch.allclose(likelihood.log_prob(outputs, target), expected, rtol=1e-12)
+    (gradient,) = torch.autograd.grad(-expected.sum(), outputs)
+    assert torch.allclose(likelihood.nll_gradient(outputs.detach(), target), gradient, rtol=1e-10)
+    if beta == 1.0:  # then the mean learns as under squared error
+        assert torch.allclose(gradient[:, :n_targets], mean.detach() - target, rtol=1e-10)

@@ -207,6 +207,13 @@ def test_undefined_scores_are_no_verdict() -> None:
     diagnose([], metric="other", train={}, valid={}, n_train=0, n_parameters=0)
 
 
+def test_without_a_validation_part_nothing_is_compared_nor_said_of_the_start() -> None:
+    train = score(0.9)
+    history = [{"epoch": e, "loss": 0.9**e} for e in range(1, 30)]
+    found = diagnose(history, metric="m", train=train, valid=train, best_epoch=0, n_train=9, n_parameters=9)
+    assert found.regime == "unknown" and "no validation part" in found.verdict
+
+
 def test_score_is_never_nan_and_says_why() -> None:
     assert Score(float("inf")).value is None and Score(float("nan")).reason == "not finite"
     assert Score(1.0, low=float("nan")).low is None

@@ -7,7 +7,7 @@ import pytest
 NAMES = {
     "lamina.nn": "ACTIVATIONS ColumnEmbedding MLP PixelScaling Residual ResidualMLP TableShape embedding_width linear",
     "lamina.likelihoods": "Bernoulli Categorical Gaussian Heads LIKELIHOODS Likelihood Poisson from_json "
-    "likelihood_name replace_smoothing to_json",
+    "likelihood_name for_scoring to_json",
     "lamina.metrics": "CalibrationBins CoverageCurve Interval McNemar bootstrap_interval calibration_bins "
     "coverage_curve expected_calibration_error interval_coverage interval_score interval_width mcnemar "
     "mean_interval paired_difference",

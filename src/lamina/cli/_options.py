@@ -25,7 +25,7 @@ _SETTING_OPTIONS: list[tuple[str, str, str | None, str]] = [
     ("--learning-rate", "learning_rate", "X", "Largest learning rate (--lr is the same)."),
     ("--device", "device", "NAME", "auto, cpu, cuda, cuda:0, mps."),
     ("--threads", "threads", "N", "CPU threads; chosen by the work of a step."),
-    ("--split", "split", "A,B,C", "Shares for training, validation, test; 0.65,0.1,0.25 unless given."),
+    ("--split", "split", "A,B,C", "Shares for training, validation, test; 0.65,0.1,0.25 (or 65/10/25) unless given."),
     ("--group", "group", "COL", "Column whose equal values stay in one part."),
     ("--time", "time", "COL", "Column by which earlier rows train and later rows test."),
     ("--use", "use", "COL,...", "Columns to keep that would be left out."),
@@ -173,6 +173,12 @@ def read_settings(
 def _meaning(name: str, value: Any) -> object:
     if value is True:
         return name not in _OFF
+    if name == "split" and "/" in value:  # as it is printed: 65/10/25
+        try:
+            shares = [float(part) for part in value.split("/")]
+        except ValueError:
+            return value
+        return tuple(share / 100 for share in shares) if abs(sum(shares) - 100) < 1e-6 else tuple(shares)
     return [part for text in value for part in text.split(",") if part] if name in _MANY else value
 
 

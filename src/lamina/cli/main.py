@@ -98,7 +98,11 @@ def _leave(code: int, state: State, *, alone: bool) -> int:
             stream.flush()
         except (OSError, ValueError):
             _silence(stream)
-    if alone and state.importing is not None and state.importing.is_alive():
+    if alone and (code > 128 or (state.importing is not None and state.importing.is_alive())):
+        # somebody waits for the end: taking torch and scikit-learn apart takes seconds, and nothing is left to be saved
+        if "multiprocessing" in sys.modules:
+            for child in sys.modules["multiprocessing"].active_children():
+                child.terminate()
         os._exit(code)
     return code
 

@@ -51,7 +51,7 @@ class InMemory:
     out slices pays that once for many small batches, and memory stays at one block.
 
     Args:
-        data: Examples; a memory-mapped numpy array may stand behind ``inputs``, of which only what a block needs is read.
+        data: Examples; a memory-mapped array may stand behind ``inputs``, of which only what a block needs is read.
         rows: ``(n,)`` int64, which of the examples to draw, in this order where not shuffled; all if not given.
         batch_size: Examples a step. A last batch of one example joins the batch before it (batch normalisation has
             no variance over one example).
@@ -117,9 +117,9 @@ class InMemory:
                 block = block._replace(inputs=self.augment(block.inputs, indices, epoch))
             sizes = [size] * (last - first - 1)
             sizes.append(len(indices) - sum(sizes))
-            inputs = block.inputs.split(sizes)
-            targets = block.targets.split(sizes) if block.targets is not None else [None] * len(sizes)
-            weights = block.weights.split(sizes) if block.weights is not None else [None] * len(sizes)
+            inputs = torch.split(block.inputs, sizes)
+            targets = [None] * len(sizes) if block.targets is None else torch.split(block.targets, sizes)
+            weights = [None] * len(sizes) if block.weights is None else torch.split(block.weights, sizes)
             yield from islice(map(Batch, inputs, targets, weights), max(0, start - first), None)
 
 

@@ -29,7 +29,7 @@ from lamina.methodology.train import Hooks, Trained, train
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.training.evaluation import outputs_of
-from lamina.training.fit import Run
+from lamina.training.run import Run
 
 MOST_ORDERED = 20_000
 """Up to so many rows are put into an order of their own: then the order in which they came has no influence."""
@@ -42,8 +42,8 @@ _NO_SETTINGS = {"validation_fraction", "random_state", "verbose", "categorical"}
 class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     """Common part of ``NeuralClassifier`` and ``NeuralRegressor``; not to be used itself.
 
-    Parameters are stored as given and checked in ``fit``; their words are those of ``lamina fit``, and None means: chosen
-    from the data. ``fit`` succeeds or leaves the estimator as it was.
+    Parameters are stored as given and checked in ``fit``; their words are those of ``lamina fit``, and None means:
+    chosen from the data. ``fit`` succeeds or leaves the estimator as it was.
     """
 
     predictor_: Predictor
@@ -106,9 +106,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _fit_fresh(self, x: Any, y: Any, sample_weight: Any) -> None:
         settings, fraction = self._checked()
         if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
-            )
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         data, frame = self._read_for_fit(x)
         given, y = y, self._read_y(y)
         names = _target_names(given, 1 if y.ndim == 1 else y.shape[1])
@@ -117,7 +115,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         values = self._values(y)
         if len(values) <= MOST_ORDERED:
             content = row_hashes(data) if isinstance(data, Table) else hash_rows(data)
-            order = np.argsort(content ^ (hash_rows(values) >> np.uint64(1)), kind="stable")
+            order = np.lexsort((hash_rows(values), content))
             data, values = _rows(data, order), values[order]
             weights = None if weights is None else weights[order]
         stratify = values.astype(np.int64) if hasattr(self, "classes_") else None
@@ -144,7 +142,14 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         self._network = copy.deepcopy(predictor.model).double().requires_grad_(False)
 
     def _checked(self) -> tuple[Settings, float]:
-        """Check the parameters."""
+        """Check the parameters.
+
+        Returns:
+            The settings they stand for, and the share of the validation part.
+
+        Raises:
+            ConfigError: If one cannot be used.
+        """
         owner = type(self).__name__
         given = {name: plain(value) for name, value in self.get_params(deep=False).items() if name not in _NO_SETTINGS}
         fraction = self.validation_fraction
@@ -158,7 +163,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         return settings, float(fraction)
 
     def _read_for_fit(self, x: Any) -> tuple[np.ndarray | Table, Any]:
-        """Read X as a float matrix if it is all numbers, else as a table; keep names and number of columns."""
+        """Read X as a matrix if it is all numbers, else as a table; keep names and number of columns.
+
+        Returns:
+            The data, and for a table what it was read from.
+        """
         if self.categorical is not None or is_mixed(x):
             self._numbers = None
             x = x if is_frame(x) else np.asarray(x, dtype=object)
@@ -185,13 +194,22 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _weighed(
         self, data: np.ndarray | Table, y: np.ndarray, sample_weight: Any
     ) -> tuple[np.ndarray | Table, np.ndarray, np.ndarray | None]:
-        """Leave out the rows of weight 0."""
+        """Leave out the rows of weight 0.
+
+        Returns:
+            The other rows of data, targets and weights; the weights are None where none were given.
+
+        Raises:
+            DataError: If no row is left.
+        """
         if sample_weight is None:
             return data, y, None
         weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         keep = np.flatnonzero(weights > 0)
         if not len(keep):
-            raise DataError("all are 0, so no row is left", where="sample_weight", mend="give some rows a weight above 0")
+            raise DataError(
+                "all are 0, so no row is left", where="sample_weight", mend="give some rows a weight above 0"
+            )
         return _rows(data, keep), y[keep], weights[keep]
 
     def _prepare_for_fit(
@@ -210,7 +228,14 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         return preparation, self._numbers.transform(data)
 
     def _categories(self, table: Table) -> list[str]:
-        """Return the columns of ``categorical``, given by name or by position."""
+        """Return the columns of ``categorical``, given by name or by position.
+
+        Returns:
+            Their names.
+
+        Raises:
+            ConfigError: If there is no such column.
+        """
         names = list(table.names)
         found = []
         for entry in self.categorical or ():
@@ -266,7 +291,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             CheckpointError: If it is no model of this kind, or damaged.
-        """
+        """  # noqa: DOC502 (raised by helpers)
         predictor = Predictor.load(path)
         facts = stored_facts(predictor, cls.__name__, cls._get_param_names(), str(path))
         estimator = cls(**facts.parameters)
@@ -280,7 +305,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         estimator._use(predictor)
         return estimator
 
-    def report(self, path: str | Path, X: Any = None, y: Any = None) -> Path:  # noqa: N803 (scikit-learn's word)
+    def report(self, path: str | Path, X: Any = None, y: Any = None) -> Path:
         """Write the report of the fit as one HTML file that opens without a network.
 
         Args:
@@ -292,11 +317,15 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             The file.
 
         Raises:
-            ConfigError: If the estimator was loaded (what the report shows is not stored), or only one of X and y is given.
+            ConfigError: If the estimator was loaded (what the report shows is not stored), or only one of X and y given.
         """
         check_is_fitted(self)
         if self._evidence is None:
-            raise ConfigError("a loaded model has no figures of its training", where="report", mend="fit again, or see the run's own report")
+            raise ConfigError(
+                "a loaded model has no figures of its training",
+                where="report",
+                mend="fit again, or see the report of the run that it comes from",
+            )
         if (X is None) != (y is None):
             raise ConfigError("give X and y, or neither", where="report")
         test = None
@@ -309,14 +338,12 @@ def _rows(data: np.ndarray | Table, index: np.ndarray) -> Any:
     return data.take(index) if isinstance(data, Table) else data[index]
 
 
-def _copies(
-    split: Split, weights: np.ndarray | None, n: int
-) -> tuple[np.ndarray | None, Split, np.ndarray | None]:
+def _copies(split: Split, weights: np.ndarray | None, n: int) -> tuple[np.ndarray | None, Split, np.ndarray | None]:
     """Take whole-number weights as numbers of copies; copies of a row stay in one part.
 
     Returns:
-        The row each copy is of, the parts as positions among the copies, and None for the weights; or no rows, and split
-        and weights as they were.
+        The row each copy is of, the parts as positions among the copies, and None for the weights; or no rows, and
+        split and weights as they were.
     """
     if weights is None or (weights != np.floor(weights)).any() or weights.sum() > MOST_COPIES * n:
         return None, split, weights
@@ -327,7 +354,14 @@ def _copies(
 
 
 def _seed(random_state: Any) -> int:
-    """Return the seed of a random state; the global generators are neither read nor moved."""
+    """Return the seed of a random state; the global generators are neither read nor moved.
+
+    Returns:
+        A whole number of at least 0.
+
+    Raises:
+        ConfigError: If it is none of those that scikit-learn knows, or a Generator.
+    """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
     if isinstance(random_state, np.random.RandomState):
@@ -337,7 +371,7 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0:
         return int(random_state)
     raise ConfigError(
-        f"random_state must be None, a whole number of at least 0, a RandomState or a Generator, got {shown(random_state)}",
+        f"random_state must be None, a whole number from 0, a RandomState or a Generator, got {shown(random_state)}",
         where="random_state",
     )
 
@@ -360,7 +394,9 @@ def _printer() -> Any:
         if run.epoch <= shown_epochs:
             return
         shown_epochs = run.epoch
-        figures = {k: v for k, v in run.history.current.items() if k in {"loss", "valid_loss", "valid_accuracy", "valid_rmse"}}
+        figures = {
+            k: v for k, v in run.history.current.items() if k in {"loss", "valid_loss", "valid_accuracy", "valid_rmse"}
+        }
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
         print(f"epoch {run.epoch}/{run.max_epochs}  {words}", file=sys.stderr)
 

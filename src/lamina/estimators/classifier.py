@@ -22,9 +22,10 @@ from lamina.runs.predictor import Predictor
 class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
     """Predict classes with a multilayer perceptron, trained by the one loop of ``lamina fit``.
 
-    X may be a numpy array, or a pandas, polars or pyarrow frame with numbers, truth values, categories, dates and missing
-    cells; what prepares it is fitted on the training part only. A part of the rows is kept to stop by, and the weights of
-    the best epoch are used. A result follows from ``random_state`` alone; up to 20,000 rows their order has no influence.
+    X may be a numpy array, or a pandas, polars or pyarrow frame with numbers, truth values, categories, dates and
+    missing cells; what prepares it is fitted on the training part only. A part of the rows is kept to stop by, and the
+    weights of the best epoch are used. A result follows from ``random_state`` alone; up to 20,000 rows their order has
+    no influence.
 
     Args:
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
@@ -126,7 +127,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 (scikit-learn's word)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train anew on X and y; an earlier fit has no influence, and stays in force if this one fails.
 
         Args:
@@ -142,18 +143,18 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         """  # noqa: DOC502 (raised by helpers)
         return self._fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Return the likeliest label of each row, ``(N,)``, of the type of the labels in ``fit``."""
         codes = self._probabilities(self._outputs(X)).argmax(axis=1)
         labels: np.ndarray = self.classes_[codes]
         return labels
 
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, ``(N, K)`` float64, in the order of ``classes_``."""
         return self._probabilities(self._outputs(X))
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return the logarithms of the probabilities in nats, ``(N, K)``; exact where a probability rounds to 0 or 1."""
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithms of the probabilities in nats, ``(N, K)``; exact where one rounds to 0 or 1."""
         outputs = self._outputs(X)
         if self._two:
             outputs = torch.cat([torch.nn.functional.logsigmoid(-outputs), torch.nn.functional.logsigmoid(outputs)], 1)
@@ -161,7 +162,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
             outputs = outputs.log_softmax(1)
         return outputs.numpy()
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return log-odds of the second of two classes, ``(N,)``; of more classes the network's outputs, ``(N, K)``."""
         outputs = self._outputs(X)
         if self._two:
@@ -184,7 +185,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
             raise DataError(
                 f"y should be a 1d array, got an array of shape {shape} instead: several targets are not supported",
                 where="NeuralClassifier",
-                mend="use sklearn.multioutput.MultiOutputClassifier(NeuralClassifier()), or lamina.fit with --target a,b",
+                mend="use sklearn.multioutput.MultiOutputClassifier(NeuralClassifier())",
             )
         labels: np.ndarray = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
@@ -194,11 +195,12 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
                 odd = next(label for label in labels.tolist() if not isinstance(label, str | bytes))
                 text = next(label for label in labels.tolist() if isinstance(label, str | bytes))
                 raise DataError(
-                    f"Unknown label type: labels are of mixed type, for instance {shown(repr(text))} and {shown(repr(odd))}",
+                    f"Unknown label type: labels of mixed type, for instance {shown(repr(text))} and {shown(repr(odd))}",
                     where="y",
                     mend="make them all text or all numbers",
                 )
-        check_classification_targets(labels)
+        if labels.dtype.kind != "S":  # which scikit-learn's check refuses, needlessly
+            check_classification_targets(labels)
         return labels
 
     def _values(self, y: np.ndarray) -> np.ndarray:
@@ -215,7 +217,9 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
 
     def _targets(self, values: np.ndarray, names: list[str], train: np.ndarray) -> tuple[tuple[Target, ...], Tensor]:
         counts = np.bincount(values[train], minlength=len(self.classes_))
-        labels = [label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in self.classes_.tolist()]
+        labels = [
+            label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in self.classes_.tolist()
+        ]
         target = ClassTarget(names[0], tuple(labels), f"{len(labels)} classes", tuple(counts.tolist()))
         return (target,), torch.from_numpy(values.astype(np.int64))
 
@@ -229,9 +233,13 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
     def _adopt(self, predictor: Predictor, labels: str | None, where: str) -> None:
         target = predictor.targets[0]
         if len(predictor.targets) != 1 or not isinstance(target, ClassTarget):
-            raise CheckpointError("does not predict one column of classes", where=where, mend="use NeuralRegressor.load")
+            raise CheckpointError(
+                "does not predict one column of classes", where=where, mend="use NeuralRegressor.load"
+            )
         classes = [label.encode() for label in target.classes] if (labels or "")[1:2] == "S" else list(target.classes)  # type: ignore[union-attr]
         try:
             self.classes_ = np.array(classes) if labels is None else np.array(classes, dtype=labels)
         except (TypeError, ValueError):
-            raise CheckpointError("labels and their type do not fit together", where=where, mend="use an intact copy") from None
+            raise CheckpointError(
+                "labels and their type do not fit together", where=where, mend="use an intact copy"
+            ) from None

@@ -1,4 +1,4 @@
-"""The report of an estimator: figures of the training and validation rows, kept from the fit, and of test rows if given."""
+"""The report of an estimator: figures of the rows of the fit, kept from it, and of test rows if given."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def write_report(path: Path, estimator: Any, evidence: Evidence, test: Shown | N
     for j, target in enumerate(predictor.targets):
         truth = {name: values if values.ndim == 1 else values[:, j] for name, (values, _) in parts.items()}
         answers = {name: answer[j] for name, answer in said.items()}
-        sections.append(_section(estimator, target, truth, answers, evidence.constants[j], sizes["train"]))
+        sections.append(_section(estimator, j, truth, answers, evidence))
     facts = FitFacts(
         _run_card(estimator, evidence),
         _data_card(estimator, sizes),
@@ -115,12 +115,13 @@ def write_report(path: Path, estimator: Any, evidence: Evidence, test: Shown | N
 
 def _section(
     estimator: Any,
-    target: Target,
+    place: int,
     truth: Mapping[str, np.ndarray],
     said: Mapping[str, TargetPrediction],
-    constant: np.ndarray,
-    n_train: int,
+    evidence: Evidence,
 ) -> TargetFacts:
+    target: Target = estimator.predictor_.targets[place]
+    constant = evidence.constants[place]
     kind = _kind(target)
     metric = "accuracy" if kind == "classes" else "rmse"
     classes = tuple(str(label) for label in target.classes) if isinstance(target, ClassTarget) else ()
@@ -151,7 +152,7 @@ def _section(
             valid=ours[judged],
             baselines={name: theirs[judged]},
             constant=name,
-            n_train=n_train,
+            n_train=evidence.sizes["train"],
             n_parameters=_n_parameters(estimator),
             max_epochs=settings.epochs,
             best_epoch=estimator.best_epoch_,
@@ -225,7 +226,7 @@ def _data_card(estimator: Any, sizes: Mapping[str, int]) -> DataCard:
     columns = [Column(target.name, "target") for target in estimator.predictor_.targets]
     columns += [Column(name, _role(encoder)) for name, encoder in preparation.encoders.items()]
     total = sum(sizes.values())
-    held = f"{sizes.get('valid', 0) / max(1, sizes['train'] + sizes.get('valid', 0)):.0%} of the fitted rows for validation"
+    held = f"{sizes['valid'] / (sizes['train'] + sizes['valid']):.0%} of the fitted rows for validation"
     return DataCard(
         "X and y",
         "rows",

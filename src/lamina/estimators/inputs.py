@@ -33,13 +33,12 @@ def is_mixed(x: Any) -> bool:
         x: Anything; what is neither is left to scikit-learn's checks.
 
     Returns:
-        True for a frame with a column of texts, categories or dates, and for an array of objects that are not all numbers.
+        True for a frame with a column of texts, categories or dates, and for an array of objects that are not all
+        numbers.
     """
     if is_frame(x):
         return not all(_is_number_column(kind) for kind in _kinds(x))
-    if _is_sparse(x) or not isinstance(x, np.ndarray | list | tuple):
-        return False
-    if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
+    if not isinstance(x, np.ndarray | list | tuple):
         return False
     try:
         array = x if isinstance(x, np.ndarray) else np.asarray(x)
@@ -47,23 +46,17 @@ def is_mixed(x: Any) -> bool:
         return False  # ragged: scikit-learn says so
     if array.ndim != 2 or array.size == 0 or array.dtype.kind in "biufcV":
         return False
-    if array.dtype.kind in "Mm":
-        return True
     try:
         np.asarray(array, dtype=np.float64)
     except ValueError:
         return True
     except TypeError:
         return all(_is_cell(cell) for cell in array.flat)
-    return False
+    return array.dtype.kind in "Mm"
 
 
 def _is_cell(value: object) -> bool:
     return value is None or isinstance(value, _CELLS) or type(value).__name__ in {"NAType", "NaTType"}
-
-
-def _is_sparse(x: Any) -> bool:
-    return hasattr(x, "toarray") and hasattr(x, "nnz")
 
 
 def is_pandas(x: Any) -> bool:
@@ -72,7 +65,11 @@ def is_pandas(x: Any) -> bool:
 
 
 def _kinds(x: Any) -> list[Any]:
-    """The type of each column: pandas' own, by position (names may be repeated), or narwhals'."""
+    """The type of each column: pandas' own, by position (names may be repeated), or narwhals'.
+
+    Returns:
+        One a column.
+    """
     if is_pandas(x):
         return list(x.dtypes)
     import narwhals as nw

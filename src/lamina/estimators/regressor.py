@@ -131,7 +131,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 (scikit-learn's word)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train anew on X and y; an earlier fit has no influence, and stays in force if this one fails.
 
         Args:
@@ -147,12 +147,12 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         """  # noqa: DOC502 (raised by helpers)
         return self._fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Return the expected number of each row, ``(N,)`` or ``(N, T)`` float64, in the unit of y."""
         pairs = self._heads(self._outputs(X))
         return self._together([t.decode(head.mean(o).reshape(-1).numpy()) for t, head, o in pairs])
 
-    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the central interval that holds a new number with probability ``level``.
 
         Args:
@@ -186,7 +186,13 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
 
     def _read_y(self, y: Any) -> np.ndarray:
         numbers: np.ndarray = check_array(
-            y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0, ensure_all_finite=True, estimator=self
+            y,
+            ensure_2d=False,
+            dtype="numeric",
+            input_name="y",
+            ensure_min_samples=0,
+            ensure_all_finite=True,
+            estimator=self,
         )
         if numbers.ndim == 2 and numbers.shape[1] == 1:
             numbers = column_or_1d(numbers)
@@ -202,7 +208,9 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
     def _targets(self, values: np.ndarray, names: list[str], train: np.ndarray) -> tuple[tuple[Target, ...], Tensor]:
         columns = list(np.atleast_2d(values.T))
         targets = tuple(
-            CountTarget(name, "a count", float(column[train].mean())) if self.task == "count" else _number(name, column[train])
+            CountTarget(name, "a count", float(column[train].mean()))
+            if self.task == "count"
+            else _number(name, column[train])
             for name, column in zip(names, columns, strict=True)
         )
         return targets, encode_targets(targets, columns)
@@ -216,9 +224,19 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
             raise CheckpointError("predicts classes", where=where, mend="use NeuralClassifier.load")
 
 
-def _number(name: str, values: np.ndarray) -> NumberTarget:
-    """Return the target of training values; one without variance is a constant."""
+def _count(name: str, values: np.ndarray) -> Target:
+    return CountTarget(name, "a count", float(values.mean()))
+
+
+def _number(name: str, values: np.ndarray) -> Target:
+    """Return the target of training values.
+
+    Of a constant the scale is so small that whatever the network says, the constant is predicted to nine digits.
+
+    Returns:
+        The target.
+    """
     mean, deviation = float(values.mean()), float(values.std())
-    flat = not deviation > 10 * np.finfo(np.float64).eps * float(np.abs(values).max())
-    low, high = float(values.min()), float(values.max())
-    return NumberTarget(name, mean, 1.0 if flat else deviation, "a number", low, high)
+    if not deviation > 10 * np.finfo(np.float64).eps * float(np.abs(values).max()):
+        deviation = 1e-9 * (abs(mean) or 1.0)
+    return NumberTarget(name, mean, deviation, "a number", float(values.min()), float(values.max()))

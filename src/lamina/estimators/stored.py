@@ -1,4 +1,4 @@
-"""What an estimator keeps in its folder beside the model: its parameters and how X looked. Plain data, checked on reading."""
+"""What an estimator keeps in its folder beside the model: its parameters and how X looked, as plain data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from lamina.data.tables.prepare import TablePreparation
 from lamina.errors import CheckpointError, shown
 from lamina.runs.predictor import Predictor
+
+_DAMAGED = "what it says of the estimator cannot be used"
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,9 @@ def stored_facts(predictor: Predictor, owner: str, known: Sequence[str], where: 
         whole &= labels is None or (isinstance(labels, str) and np.dtype(labels).kind in "biufUSO")
         whole &= not numbers or columns == used
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(repr(error), where) from None
+        raise CheckpointError(_DAMAGED, where=where, mend="use an intact copy") from error
     if kind != owner:
         raise CheckpointError(f"holds a {shown(kind)}, not a {owner}", where=where, mend=f"use {shown(kind)}.load")
     if not whole:
-        raise _damaged("its parts do not fit together", where)
+        raise CheckpointError(_DAMAGED, where=where, mend="use an intact copy")
     return Stored(parameters, columns, columns if named else None, numbers, labels)
-
-
-def _damaged(what: str, where: str) -> CheckpointError:
-    return CheckpointError(
-        f"what it says of the estimator cannot be used: {shown(what)}", where=where, mend="use an intact copy"
-    )

@@ -6,7 +6,7 @@ from lamina.likelihoods.categorical import Categorical
 from lamina.likelihoods.gaussian import Gaussian
 from lamina.likelihoods.heads import Heads
 from lamina.likelihoods.poisson import Poisson
-from lamina.likelihoods.registry import LIKELIHOODS, from_json, likelihood_name, replace_smoothing, to_json
+from lamina.likelihoods.registry import LIKELIHOODS, for_scoring, from_json, likelihood_name, to_json
 
 __all__ = [
     "LIKELIHOODS",
@@ -16,8 +16,8 @@ __all__ = [
     "Heads",
     "Likelihood",
     "Poisson",
+    "for_scoring",
     "from_json",
     "likelihood_name",
-    "replace_smoothing",
     "to_json",
 ]

@@ -40,18 +40,26 @@ class Gaussian:
     Differs from ``torch.nn.GaussianNLLLoss``: outputs the log of a standard deviation (there a variance, clamped, which
     stops its gradient) and keeps the constant ½ log 2π.
 
+    Where the spread is learnt, a network explains what is easy first and calls the rest noise, which slows the mean
+    there. With ``beta`` above 0 each target's term is multiplied by s^(2β), taken as a constant in the gradient: at
+    β = 1 the mean learns as under squared error, at 0 by maximum likelihood. ``log_prob`` is then the training loss
+    with its sign turned and no log-probability; score with ``for_scoring(likelihood)``.
+
     Args:
         n_targets: T, at least 1.
         scale: The fixed standard deviation s > 0 of every target, or None to learn it for each example.
+        beta: β in [0, 1]; without effect where the scale is fixed.
 
     Raises:
         ConfigError: If an argument is outside its range.
 
-    Reference: Nix & Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    Reference: Nix & Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994;
+    Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR 2022, eq. 5 (β).
     """
 
     n_targets: int = 1
     scale: float | None = None
+    beta: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("Gaussian", "n_targets", self.n_targets)
@@ -59,6 +67,8 @@ class Gaussian:
             raise ConfigError(
                 f"scale must be a positive finite number or None, got {self.scale!r}", where="Gaussian", mend="use 1.0"
             )
+        if not 0.0 <= self.beta <= 1.0:
+            raise ConfigError(f"beta must lie in [0, 1], got {self.beta!r}", where="Gaussian", mend="use 0.5")
 
     @property
     def n_outputs(self) -> int:
@@ -77,7 +87,8 @@ class Gaussian:
             return over_targets(-0.5 * z.square() - (math.log(self.scale) + 0.5 * math.log(2 * math.pi)))
         mean, log_s = self._split(outputs)
         z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * torch.exp(-log_s)
-        return over_targets(-0.5 * z.square() - log_s - 0.5 * math.log(2 * math.pi))
+        terms = -0.5 * z.square() - log_s - 0.5 * math.log(2 * math.pi)
+        return over_targets(terms * torch.exp(2.0 * self.beta * log_s.detach()) if self.beta else terms)
 
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
@@ -93,7 +104,8 @@ class Gaussian:
         if self.scale is not None:
             return -z * inverse
         slope = (1.0 + (outputs[:, self.n_targets :] / _BOUND).square()) ** -1.5
-        return torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1)
+        gradient = torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1)
+        return gradient * torch.exp(2.0 * self.beta * log_s).repeat(1, 2) if self.beta else gradient
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).

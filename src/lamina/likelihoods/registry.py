@@ -23,7 +23,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "bernoulli": {"n_targets": (int,)},
     "categorical": {"n_classes": (int,), "smoothing": (int, float)},
-    "gaussian": {"n_targets": (int,), "scale": (int, float, type(None))},
+    "gaussian": {"n_targets": (int,), "scale": (int, float, type(None)), "beta": (int, float)},
     "poisson": {"n_targets": (int,)},
 }
 _MOST = 10_000_000  # a size above this is damage, not a model
@@ -116,17 +116,19 @@ def _heads(given: dict[str, Any], where: str, mend: str) -> Heads:
     return Heads(parts, tuple(names))
 
 
-def replace_smoothing(likelihood: Likelihood, smoothing: float) -> Likelihood:
-    """Return the likelihood with label smoothing ``smoothing`` in every categorical part, else as it is.
+def for_scoring(likelihood: Likelihood) -> Likelihood:
+    """Return the likelihood without what only shapes training: label smoothing, and the weighting β of a learnt spread.
 
-    With 0.0 it is the likelihood to score with; ``log_prob`` is then a log-probability again.
+    Its ``log_prob`` is a log-probability.
 
     Returns:
         A likelihood of the same kind.
     """
     if isinstance(likelihood, Categorical):
-        return dataclasses.replace(likelihood, smoothing=smoothing)
+        return dataclasses.replace(likelihood, smoothing=0.0)
+    if isinstance(likelihood, Gaussian):
+        return dataclasses.replace(likelihood, beta=0.0)
     if isinstance(likelihood, Heads):
-        parts = tuple(replace_smoothing(head, smoothing) for head in likelihood.likelihoods)
+        parts = tuple(for_scoring(head) for head in likelihood.likelihoods)
         return dataclasses.replace(likelihood, likelihoods=parts)
     return likelihood

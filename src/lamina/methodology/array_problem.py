@@ -1,4 +1,4 @@
-"""From arrays to a learning problem: numbers scaled by columns at once, a validation part, rows in an order of their own."""
+"""From arrays to a learning problem: numbers scaled all columns at once, a validation part, rows by their content."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def fit_numbers(x: np.ndarray, names: Sequence[str], rows: np.ndarray, kind: Sca
         The preparation; every column is kept, one without variance gives zeros.
     """
     columns = np.ascontiguousarray(x[rows].T, dtype=np.float64)
-    return TablePreparation({name: NumberEncoder.fit(column, kind) for name, column in zip(names, columns, strict=True)})
+    return TablePreparation(
+        {name: NumberEncoder.fit(column, kind) for name, column in zip(names, columns, strict=True)}
+    )
 
 
 def split_off(n: int, fraction: float, seed: int, codes: np.ndarray | None = None) -> Split:
@@ -106,8 +108,8 @@ def split_off(n: int, fraction: float, seed: int, codes: np.ndarray | None = Non
         n: Number of rows.
         fraction: Share of the validation part; it stays empty if it would hold fewer than ``FEWEST_VALIDATION`` rows.
         seed: What decides by chance.
-        codes: Class codes, ``(n,)``: classes stand in both parts in the same share, and a row that is the only one of its
-            class trains.
+        codes: Class codes, ``(n,)``: classes stand in both parts in the same share, and a row that is the only one of
+            its class trains.
 
     Returns:
         The split.

@@ -104,8 +104,10 @@ def in_words(card: ModelCard, settings: Settings) -> str:
         inputs = f"{card.spec.channels}x{card.spec.height}x{card.spec.width}"
     else:
         inputs = str(card.spec.n_numeric + len(card.spec.cardinalities))
-    middle = {"mlp": list(settings.hidden or ()), "resnet": [f"{settings.width} filters"], "linear": []}[card.name]
-    sizes = "-".join(str(part) for part in [inputs, *middle, card.n_outputs])
+    middle = [str(units) for units in settings.hidden or ()] if card.name == "mlp" else []
+    if card.name == "resnet":
+        middle = [f"{settings.width} filters"]
+    sizes = "-".join([inputs, *middle, str(card.n_outputs)])
     words = [f"{card.name} {sizes}"]
     if card.name == "mlp":
         words.append(settings.activation)

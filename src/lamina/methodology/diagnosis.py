@@ -169,7 +169,7 @@ def diagnose(
         history: The records of the run, see ``read_signs``; may be empty.
         metric: The figure to judge by, a key of the scores.
         train: Figures of the fitted network on the training part, by metric.
-        valid: On the validation part, with bootstrap intervals.
+        valid: On the validation part, with bootstrap intervals; where there is none, the same object as ``train``.
         baselines: Figures of the baselines on the validation part, by name.
         constant: Which baseline is the constant one; the first if not said.
         n_train: Examples in the training part.
@@ -191,7 +191,7 @@ def diagnose(
     case = _Case(
         metric=metric,
         train=train.get(metric, undefined),
-        valid=valid.get(metric, undefined),
+        valid=valid.get(metric, undefined) if valid is not train else Score(None, reason="there is no validation part"),
         constant=(constant, named[constant][metric]) if constant in named and metric in named[constant] else None,
         best_other=_best(others),
         signs=read_signs(history),
@@ -256,7 +256,7 @@ def _not_learning(case: _Case) -> tuple[Regime, str] | None:
         case.steps.append(NextStep("smaller steps keep the loss finite", f"--set learning_rate={rate / 10:.1g}"))
         return "not learning", "The loss left the finite numbers."
     beats = case.constant is None or case.valid.better_than(case.constant[1])
-    if case.best_epoch == 0:
+    if case.best_epoch == 0 and signs.validated:
         _reduce_or_raise(case, rate)
         return "not learning", "No epoch beat the untrained start (best epoch 0): it has learnt nothing that holds."
     if signs.flat and not (beats and case.left is not None and case.left < _HIGH):

@@ -59,7 +59,7 @@ class Problem:
         return Batch(self.inputs, self.encoded, self.weights)
 
 
-def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0) -> Likelihood:
+def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0, beta: float = 0.0) -> Likelihood:
     """Choose the likelihood by the kind of target: output unit and cost function belong together.
 
     Categories are categorical, two of them Bernoulli, numbers Gaussian with learnt variance, counts Poisson; several
@@ -68,6 +68,7 @@ def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0) -> Likel
     Args:
         targets: One or more.
         smoothing: Label smoothing ε of categorical targets.
+        beta: Weighting β of the learnt spread of numbers.
 
     Returns:
         The likelihood.
@@ -80,7 +81,7 @@ def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0) -> Likel
             two = len(target.classes) == 2 and smoothing == 0.0
             heads.append(Bernoulli() if two else Categorical(len(target.classes), smoothing))
         else:
-            heads.append(Poisson() if isinstance(target, CountTarget) else Gaussian())
+            heads.append(Poisson() if isinstance(target, CountTarget) else Gaussian(beta=beta))
     return heads[0] if len(heads) == 1 else Heads(tuple(heads), tuple(t.name for t in targets))
 
 

@@ -31,6 +31,7 @@ class Signs:
         gradient_last: Median gradient norm of the last tenth.
         gradient_spread: Largest gradient norm over the median one.
         dead_layers: Largest number of parameter groups whose gradient was exactly 0.
+        validated: Whether a validation loss was recorded.
         not_finite: Whether the training loss or the validation loss was NaN or infinite.
     """
 
@@ -45,6 +46,7 @@ class Signs:
     gradient_last: float | None = None
     gradient_spread: float | None = None
     dead_layers: float | None = None
+    validated: bool = False
     not_finite: bool = False
 
     @property
@@ -103,6 +105,7 @@ def read_signs(history: Sequence[Mapping[str, Any]]) -> Signs:
         gradient_last=statistics.median(gradients[-tenth:]) if gradients else None,
         gradient_spread=max(gradients) / middle if middle > 0 else None,
         dead_layers=max(dead, default=None),
+        validated=any("valid_loss" in record for record in history),
         not_finite=any(_broken(record, name) for record in history for name in ("loss", "valid_loss")),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.roles import Roles, infer_roles
 from lamina.data.tables.split import Split, duplicates_across, shared_rows, split_rows
 from lamina.data.tables.table import Table, unknown_column
-from lamina.data.tables.targets import ClassTarget, Target, infer_target, unlabelled
+from lamina.data.tables.targets import ClassTarget, NumberTarget, Target, infer_target, unlabelled
 from lamina.errors import DataError, shown
 from lamina.methodology.problem import Problem, encode_targets
 from lamina.runs.settings import Settings
@@ -51,11 +52,11 @@ def problem_of_table(
         test: Rows to test on, instead of a share of the table.
 
     Returns:
-        The problem, and what was decided on the way.
+        The problem, and what was decided on the way. A column that is not there is a ``ConfigError``, data that cannot
+        be used a ``DataError``.
 
     Raises:
-        ConfigError: If a column is not there.
-        DataError: If the data cannot be used.
+        unknown_column: If a target is no column.
     """
     notes: list[str] = []
     for name in targets:
@@ -153,7 +154,14 @@ def _split(table: Table, targets: list[Target], settings: Settings, tested: bool
 
 
 def _settled(table: Table, target: Target, rows: np.ndarray) -> Target:
-    """Take mean and scale from the training rows; the list of classes stays, if training has them all."""
+    """Take mean and scale from the training rows; the list of classes stays, if training has them all.
+
+    Returns:
+        The target.
+
+    Raises:
+        DataError: If training lacks a class.
+    """
     if isinstance(target, ClassTarget):
         counts = np.bincount(target.encode(table.column(target.name))[rows], minlength=len(target.classes))
         for k in np.flatnonzero(counts == 0):
@@ -163,4 +171,5 @@ def _settled(table: Table, target: Target, rows: np.ndarray) -> Target:
                 mend="give more rows of it, leave small classes out with --min-class 2, or split otherwise",
             )
         return replace(target, counts=tuple(int(n) for n in counts))
-    return replace(infer_target(table, target.name, task=target.kind, rows=rows), note=target.note)
+    task: Literal["number", "count"] = "number" if isinstance(target, NumberTarget) else "count"
+    return replace(infer_target(table, target.name, task=task, rows=rows), note=target.note)

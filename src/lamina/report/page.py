@@ -54,6 +54,7 @@ def render(facts: FitFacts) -> str:
         "data": facts.data,
         "targets": [_section(target, place, facts) for place, target in enumerate(facts.targets)],
         "training": _training(facts),
+        "validated": any("valid_loss" in record for record in facts.history[-50:]),
         "most": _MOST,
         "style": trusted((_folder() / "style.css").read_text(encoding="utf-8")),
     }

@@ -19,8 +19,8 @@ def fused_update(optimizer: Optimizer) -> Callable[[], object]:
 
     For fused Adam and AdamW on the CPU it calls PyTorch's own kernel on the optimizer's own state, so the bits are
     those of ``optimizer.step()`` and the state stays the optimizer's; what is left out is some 15 µs of bookkeeping a
-    call. Anything else gets ``optimizer.step`` itself. The function holds on to the state: ask for another after the
-    optimizer's state was replaced.
+    call. Anything else gets ``optimizer.step`` itself. The function holds on to the state, and notices when
+    another one was loaded.
 
     Args:
         optimizer: One that has made at least one step, or else ``optimizer.step`` is returned.
@@ -50,9 +50,14 @@ class _FusedAdam:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer, self.kernel, self.groups = optimizer, _KERNELS[type(optimizer)], optimizer.param_groups
+        self.optimizer, self.kernel = optimizer, _KERNELS[type(optimizer)]
+        self._bind()
+
+    def _bind(self) -> None:
+        self.groups = self.optimizer.param_groups
+        self.n_groups = len(self.groups)
         self.parameters = [p for group in self.groups for p in group["params"]]
-        states = [optimizer.state[p] for p in self.parameters]
+        states = [self.optimizer.state[p] for p in self.parameters]
         counts = torch.stack([state["step"] for state in states])  # in one piece, to be counted on together
         for i, state in enumerate(states):
             state["step"] = counts[i]
@@ -61,6 +66,10 @@ class _FusedAdam:
         self.calls: list[_Call] = []
 
     def __call__(self) -> None:
+        if self.optimizer.param_groups is not self.groups or len(self.groups) != self.n_groups:
+            self.optimizer.step()  # a state was loaded or a group added: look at it anew
+            self._bind()
+            return
         gradients = [p.grad for p in self.parameters]
         for gradient in gradients:
             if gradient is None:  # a parameter that this batch did not reach keeps its state and count

@@ -63,7 +63,7 @@ class GradientStep:
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device
-        self._forward = torch.compile(model) if compile_model else model
+        self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]
         self._cast = (
             None if precision == "float32" else {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
         )
@@ -186,7 +186,7 @@ class _CapturedStep:
         return {name: value.clone() for name, value in self.scalars.items()}
 
     def _warm_up(self, batch: Batch) -> dict[str, Tensor]:
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             scalars = self.update(batch)

@@ -63,7 +63,7 @@ class Run:
             "history": self.history.state_dict(),
             "random": {"cpu": torch.get_rng_state()},
         }
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             state["random"] |= {f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
         return state
 

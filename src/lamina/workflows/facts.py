@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,9 +26,7 @@ from lamina.report.gather import class_facts, number_facts, picture, worst_mista
 from lamina.report.scoring import compare, scores_for
 from lamina.runs.predictor import Predictor, TargetPrediction
 from lamina.runs.settings import Settings
-
-if TYPE_CHECKING:
-    from lamina.workflows.session import Session
+from lamina.workflows.session import Session
 
 Kind = Literal["classes", "number", "count"]
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -176,7 +174,7 @@ def target_facts(scored: Scored, session: Session, trained: Trained) -> TargetFa
             baselines={r.name: scored.baseline_scores[r.name, held_out] for r in scored.baselines},
             constant=scored.baselines[0].name if scored.baselines else None,
             n_train=len(problem.split.train),
-            n_parameters=n_parameters(trained),
+            n_parameters=trained.n_parameters,
             max_epochs=settings.epochs,
             best_epoch=trained.best_epoch,
             settings=settings.to_dict(),
@@ -213,11 +211,6 @@ def importance_facts(problem: Problem, predictor: Predictor, column: int, settin
         score, problem.inputs[torch.from_numpy(rows)], groups, seed=settings.seed, repeats=repeats
     )
     return tuple(Importance(entry.column, entry.drop, entry.low, entry.high) for entry in found)
-
-
-def n_parameters(trained: Trained) -> int:
-    """Return how many numbers were learnt."""
-    return sum(p.numel() for p in trained.predictor.model.parameters())
 
 
 def _class_names(target: Target) -> tuple[str, ...]:

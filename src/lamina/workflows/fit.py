@@ -22,11 +22,12 @@ from lamina.methodology.baseline import complete, in_words, model_card
 from lamina.methodology.problem import Problem, likelihood_for, problem_of_images
 from lamina.methodology.reference import Reference, references
 from lamina.methodology.table_problem import Findings, problem_of_table
-from lamina.methodology.train import Hooks, Trained, find_device, train
+from lamina.methodology.train import Hooks, Trained, train
 from lamina.report.facts import FitFacts
 from lamina.report.page import render_to
 from lamina.runs.folder import RunFolder, versions
 from lamina.runs.settings import Settings
+from lamina.training.device import find_device
 from lamina.training.threads import available_threads
 from lamina.workflows.display import Display, Silent
 from lamina.workflows.facts import Scored, importance_facts, leading_metric, score_all, target_facts
@@ -112,7 +113,9 @@ class _Fit:
     def open(self, source: str, data_dir: str | None) -> Opened:
         self.display.reading(source)
         began = time.monotonic()
-        opened = open_source(source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text))
+        opened = open_source(
+            source, self.settings, data_dir=data_dir, say=lambda text: self.display.fact("data", "", text)
+        )
         self.display.read(opened.summary, time.monotonic() - began)
         return opened
 
@@ -237,7 +240,9 @@ class _Fit:
             diagnosis.verdict if diagnosis else "",
         )
 
-    def facts(self, session: Session, trained: Trained, baselines: Sequence[Reference]) -> tuple[FitFacts, list[Scored]]:
+    def facts(
+        self, session: Session, trained: Trained, baselines: Sequence[Reference]
+    ) -> tuple[FitFacts, list[Scored]]:
         problem, settings = session.problem, session.settings
         scored = score_all(problem, trained.predictor, baselines, settings.seed)
         sections = []

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 
 from lamina.data.images import ImageSet
 from lamina.data.tables.table import Table

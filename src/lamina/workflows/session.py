@@ -19,11 +19,11 @@ from lamina.errors import shown
 from lamina.methodology.baseline import in_words
 from lamina.methodology.problem import Problem
 from lamina.methodology.table_problem import Findings
-from lamina.methodology.train import Trained, find_device
+from lamina.methodology.train import Trained
 from lamina.report.facts import Column, DataCard, LeftOut, Part, Remark, RunCard
 from lamina.runs.folder import RunFolder
 from lamina.runs.settings import Settings
-from lamina.workflows.facts import n_parameters
+from lamina.training.device import find_device
 from lamina.workflows.source import Opened
 
 
@@ -84,7 +84,7 @@ class Session:
             python=known["python"],
             platform=known["machine"],
             model=in_words(trained.predictor.card, self.settings),
-            n_parameters=n_parameters(trained),
+            n_parameters=trained.n_parameters,
             epochs=len(trained.history.records),
             best_epoch=trained.best_epoch,
             stopped=trained.stopped or "",
@@ -106,7 +106,11 @@ class Session:
             The card.
         """
         split = self.problem.split
-        parts = (Part("training", len(split.train)), Part("validation", len(split.valid)), Part("test", len(split.test)))
+        parts = (
+            Part("training", len(split.train)),
+            Part("validation", len(split.valid)),
+            Part("test", len(split.test)),
+        )
         source, sha = self.card["source"]["given"], self.card["source"]["fingerprint"]
         data = self.opened.data
         if isinstance(data, ImageSet):

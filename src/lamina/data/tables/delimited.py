@@ -157,7 +157,7 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
             if max(abs(low), abs(high)) >= 1e15 and _some_long(source, layout, rows, index):
                 reading.set_aside.add(index)
                 continue
-            reading.parts[index].add(column)
+            reading.parts[index].add(column, (low, high))
         reading.lines.append((table.num_rows, rows.line, starts))
         reading.n_rows += table.num_rows
         reading.n_bytes += len(rows.data)

@@ -38,7 +38,7 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def find_layout(  # noqa: PLR0912 (a list of checks)
+def find_layout(  # noqa: PLR0912, PLR0915 (a list of checks)
     source: Source, head: bytes, *, whole: bool, delimiter: str | None, header: bool
 ) -> Layout:
     """Find the delimiter and the header in the first block of a text.

@@ -31,10 +31,15 @@ class Column:
         self.blocks: list[Any] = []
         self.packed: _Packed | None = None
 
-    def add(self, block: Any) -> None:
-        """Append a block."""
+    def add(self, block: Any, bounds: tuple[float, float] | None = None) -> None:
+        """Append a block.
+
+        Args:
+            block: A ``pyarrow.ChunkedArray``.
+            bounds: Its least and greatest value, if known.
+        """
         if self.packed is not None:
-            self.packed.add(block)
+            self.packed.add(block, bounds)
         else:
             self.blocks.append(block.combine_chunks())
 
@@ -77,9 +82,11 @@ class _Packed:
         self.expected = n_rows
         self.missing: dict[int, np.ndarray] = {}
 
-    def add(self, block: Any) -> None:
+    def add(self, block: Any, bounds: tuple[float, float] | None = None) -> None:
         stop = self.n + len(block)
-        wanted = np.promote_types(self.values.dtype, narrow_type(block)) if self.n else narrow_type(block)
+        wanted = narrow_type(block, bounds)
+        if self.n:
+            wanted = np.promote_types(self.values.dtype, wanted)
         if wanted != self.values.dtype:
             self.values = self.values.astype(wanted)
         if stop > len(self.values):
@@ -117,13 +124,17 @@ def extremes(column: Any) -> tuple[float, float]:
     return (0.0, 0.0) if low is None else (low, high)
 
 
-def narrow_type(column: Any) -> np.dtype[Any]:
+def narrow_type(column: Any, bounds: tuple[float, float] | None = None) -> np.dtype[Any]:
     """Return the smallest harmless type for some numbers.
+
+    Args:
+        column: The numbers.
+        bounds: The least and the greatest, if known.
 
     Returns:
         int32, int64, float32 or float64.
     """
-    low, high = extremes(column)
+    low, high = extremes(column) if bounds is None else bounds
     if pa.types.is_integer(column.type):
         return np.dtype(np.int32 if low >= -(2**31) and high < 2**31 else np.int64)
     size = max(abs(low), abs(high))

@@ -16,12 +16,12 @@ from lamina.data.tables.encoders import (
     CategoryEncoder,
     DateEncoder,
     NumberEncoder,
-    Scaling,
     Seen,
     numbers,
 )
 from lamina.data.tables.prepare_state import load_state, save_state
 from lamina.data.tables.roles import Roles
+from lamina.data.tables.scale import Scaling
 from lamina.data.tables.table import Table
 from lamina.errors import ConfigError, DataError, shown
 

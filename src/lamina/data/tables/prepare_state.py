@@ -15,8 +15,8 @@ from lamina.data.tables.encoders import (
     CategoryEncoder,
     DateEncoder,
     NumberEncoder,
-    Scale,
 )
+from lamina.data.tables.scale import Scale
 from lamina.errors import CheckpointError, shown
 
 FORMAT = 1

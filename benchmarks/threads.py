@@ -1,0 +1,88 @@
+"""When does a second thread pay?  Wall time of a step on one and on two (or more) threads, by the work of the step.
+
+    python benchmarks/threads.py                     (on a machine as quiet as can be)
+    python benchmarks/threads.py --neighbours 1      (beside one busy process)
+
+Square networks D-D-D-10 of growing width are trained by both steps; the two thread counts take turns, and the medians
+of the steps' times are compared. ``FLOPS_PER_THREAD`` of ``lamina.training.threads`` is set from the crossing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+
+import torch
+from torch import nn
+
+from lamina.data.batch import Batch
+from lamina.likelihoods import Categorical
+from lamina.training import GradientStep, Supervised
+from lamina.training.backprop import BackpropStep
+from lamina.training.threads import choose_threads, flops_per_step, threads
+from timing import environment
+
+SIZES = ((32, 64), (32, 128), (128, 128), (128, 256), (128, 384), (128, 512), (128, 768), (256, 1024))
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def step_for(kind: str, width: int) -> GradientStep | BackpropStep:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
+    objective = Supervised(Categorical(10))
+    if kind == "BackpropStep":
+        return BackpropStep(model, objective, lambda groups: torch.optim.Adam(groups, 1e-3, fused=True))
+    return GradientStep(model, objective, torch.optim.Adam(model.parameters(), 1e-3, fused=True))
+
+
+def seconds_per_step(step: GradientStep | BackpropStep, batch: Batch, n: int, seconds: float) -> float:
+    with threads(n):
+        step(batch)
+        laps = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            for _ in range(5):
+                step(batch)
+            laps.append((time.perf_counter() - began) / 5)
+    return statistics.mean(laps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--neighbours", type=int, default=0, help="busy processes beside")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
+    options = parser.parse_args()
+    beside = [multiprocessing.Process(target=spin, daemon=True) for _ in range(options.neighbours)]
+    for process in beside:
+        process.start()
+    print(environment(["torch", "numpy"]), f"neighbours={options.neighbours}")
+    print(f"| MFLOP a step | step | 1 thread, us | {options.threads} threads, us | ratio [range] | chosen |")
+    print("|---|---|---|---|---|---|")
+    for rows, width in SIZES:
+        for kind in ("GradientStep", "BackpropStep"):
+            step, batch = step_for(kind, width), Batch(torch.randn(rows, width), torch.randint(0, 10, (rows,)))
+            work = flops_per_step(step.model, batch.inputs)
+            pairs = []
+            for _ in range(options.rounds):
+                one, many = (seconds_per_step(step, batch, n, options.seconds) for n in (1, options.threads))
+                pairs.append((one * 1e6, many * 1e6, many / one))
+            one, many, ratio = (statistics.median(column) for column in zip(*pairs, strict=True))
+            low, high = min(p[2] for p in pairs), max(p[2] for p in pairs)
+            chosen = choose_threads(work, options.threads)
+            times = f"{one:.0f} | {many:.0f} | {ratio:.2f} [{low:.2f}-{high:.2f}]"
+            print(f"| {work / 1e6:.1f} | {kind} | {times} | {chosen} |", flush=True)
+    for process in beside:
+        process.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""One call of the loop with everything around it: data, model, step, callbacks, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+from lamina.data.images import ImagePreparation
+from lamina.data.images.augment import Augment
+from lamina.data.spec import ImageSpec
+from lamina.data.stream import InMemory
+from lamina.io import Generations
+from lamina.likelihoods import Likelihood
+from lamina.methodology.problem import Problem
+from lamina.penalties import L2
+from lamina.runs.models import ModelCard
+from lamina.runs.settings import Settings
+from lamina.training.callback import Callback
+from lamina.training.checkpoint import Checkpoint, read_checkpoint
+from lamina.training.choose import choose_step
+from lamina.training.device import resident
+from lamina.training.divergence import DivergenceGuard
+from lamina.training.fit import fit
+from lamina.training.history import History
+from lamina.training.journal import Journal
+from lamina.training.objective import Supervised
+from lamina.training.progress import Progress
+from lamina.training.run import Run
+from lamina.training.signals import StopOnSignal
+from lamina.training.step import Step
+from lamina.training.tensorboard import TensorBoard
+from lamina.training.time_limit import TimeLimit
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller wants to know and to have kept while training goes on.
+
+    Attributes:
+        progress: As ``Progress`` calls it; None shows nothing.
+        say: Receives a line when the divergence guard goes back.
+        folder: The run folder: history, checkpoints and event files go there; None keeps nothing.
+        resume: Go on from the folder's newest whole checkpoint.
+        signals: Whether SIGINT and SIGTERM end the run cleanly.
+        facts: Kept with each checkpoint.
+    """
+
+    progress: Callable[[Run, float, float, float | None], None] | None = None
+    say: Callable[[str], None] = lambda text: None
+    folder: Path | None = None
+    resume: bool = False
+    signals: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, on what, how.
+
+    Attributes:
+        problem: What is to be learnt.
+        settings: Without an open choice.
+        card: What the network is built from.
+        likelihood: Reads its outputs.
+        device: Where it computes.
+        hooks: What to tell and keep.
+    """
+
+    problem: Problem
+    settings: Settings
+    card: ModelCard
+    likelihood: Likelihood
+    device: torch.device
+    hooks: Hooks
+
+
+class Phase:
+    """A freshly built network, trained on some of the examples.
+
+    Args:
+        plan: What is trained and how.
+        rows: Which examples it learns from.
+        suffix: Stands behind the names of the phase's files.
+    """
+
+    def __init__(self, plan: Plan, rows: np.ndarray, suffix: str = "") -> None:
+        self.plan, self.suffix = plan, suffix
+        problem, settings, device = plan.problem, plan.settings, plan.device
+        pixels = None
+        if isinstance(problem.preparation, ImagePreparation):
+            pixels = (problem.preparation.mean.tolist(), problem.preparation.std.tolist())
+        model = plan.card.build(torch.Generator().manual_seed(settings.seed), pixels).to(device)
+        self.step: Step = choose_step(
+            model,
+            Supervised(plan.likelihood, settings.l2 * L2() if settings.l2 else None),
+            lambda groups: make_optimizer(groups, settings, device),
+            kind=settings.step,
+            weight_decay=settings.weight_decay or 0.0,
+            clip_norm=settings.clip_norm,
+            clip_value=settings.clip_value,
+            accumulate=settings.accumulate,
+            precision=settings.precision,
+            compile_model=settings.compile,
+            capture=settings.capture,
+        )
+        augment = None
+        if settings.augment and isinstance(problem.spec, ImageSpec):
+            change = default_augmentation(problem.spec)
+            augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
+        assert settings.batch_size is not None
+        self.data = InMemory(
+            resident(problem.examples, device),
+            settings.batch_size,
+            rows=torch.from_numpy(rows),
+            seed=settings.seed,
+            augment=augment,
+            device=device,
+        )
+        self.signal = self.updates = 0
+        self.interrupted = False
+        self.stopped: str | None = None
+        self.notes: list[str] = []
+
+    def run(self, max_epochs: int, max_steps: int | None, middle: Sequence[Callback]) -> History:
+        """Train.
+
+        Args:
+            max_epochs: Epochs in all.
+            max_steps: Updates in all, or None.
+            middle: The callbacks of this phase; the guard stands before them, what keeps and shows after them.
+
+        Returns:
+            The history.
+        """
+        hooks, settings = self.plan.hooks, self.plan.settings
+        signals, outcome = StopOnSignal(), _Outcome()
+        callbacks: list[Callback] = [DivergenceGuard(say=self.note), *middle]
+        if hooks.progress is not None:
+            callbacks.append(Progress(hooks.progress))
+        if settings.minutes is not None:
+            callbacks.append(TimeLimit(settings.minutes))
+        if hooks.signals:
+            callbacks.append(signals)
+        callbacks.append(outcome)
+        state = None
+        if hooks.folder is not None:
+            if settings.tensorboard:
+                callbacks.append(TensorBoard(hooks.folder / f"tensorboard{self.suffix}"))
+            generations = Generations(hooks.folder / f"checkpoint{self.suffix}")
+            callbacks.append(Journal(hooks.folder / f"history{self.suffix}.jsonl"))
+            facts = {**hooks.facts, "max_epochs": max_epochs}
+            callbacks.append(Checkpoint(generations, callbacks, facts, seconds=settings.checkpoint_seconds))
+            state = self._saved(generations, callbacks, max_epochs) if hooks.resume else None
+        history = fit(
+            self.step, self.data, max_epochs=max_epochs, max_steps=max_steps, callbacks=callbacks, state=state
+        )
+        self.signal, self.updates = signals.received, outcome.updates
+        self.stopped, self.interrupted = outcome.stopping, outcome.interrupted
+        return history
+
+    def _saved(self, generations: Generations, callbacks: Sequence[Callback], max_epochs: int) -> dict[str, Any] | None:
+        newest = generations.latest()
+        for message in generations.messages:
+            self.note(message)
+        if newest is None:
+            return None
+        state = read_checkpoint(newest, callbacks)
+        if max_epochs > newest.meta["max_epochs"]:
+            state["run"]["stopping"] = None  # more epochs were asked for than the run that stopped was given
+        return state
+
+    def note(self, text: str) -> None:
+        """Say something and keep it."""
+        self.notes.append(text)
+        self.plan.hooks.say(text)
+
+
+class _Outcome(Callback):
+    """Notes why the run ended and how many updates it made."""
+
+    stopping: str | None = None
+    interrupted = False
+    updates = 0
+
+    def on_start(self, run: Run) -> None:
+        self._first = run.steps
+
+    def on_end(self, run: Run) -> None:
+        self.stopping, self.interrupted = run.stopping, run.interrupted
+        self.updates = run.steps - self._first
+
+
+def default_augmentation(spec: ImageSpec) -> Augment:
+    """Return random shifts by about a fifteenth of the side, and mirror images for coloured pictures.
+
+    Returns:
+        The augmentation.
+    """
+    return Augment(shift=max(1, round(min(spec.height, spec.width) / 15)), flip=spec.channels == 3)
+
+
+def make_optimizer(groups: Any, settings: Settings, device: torch.device) -> Optimizer:
+    """Return PyTorch's optimiser of the settings over parameter groups.
+
+    Returns:
+        The optimiser.
+    """
+    rate, momentum = settings.learning_rate or 1e-3, settings.momentum
+    capture: dict[str, Any] = {"capturable": True} if settings.capture else {}
+    lr: Any = torch.tensor(rate, device=device) if settings.capture else rate
+    if settings.optimizer == "adamw":
+        return AdamW(groups, lr=lr, weight_decay=settings.weight_decay or 0.0, fused=True, **capture)
+    if settings.optimizer == "adam":
+        return Adam(groups, lr=lr, fused=True, **capture)
+    if settings.optimizer == "sgd":
+        return SGD(groups, lr=rate, momentum=momentum, fused=True)
+    if settings.optimizer == "rmsprop":
+        return RMSprop(groups, lr=rate, momentum=momentum)
+    return Adagrad(groups, lr=rate)
