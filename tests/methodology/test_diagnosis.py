@@ -196,6 +196,14 @@ def test_stopped_at_the_last_epoch_while_improving() -> None:
     assert "still improving" not in judged(0.98, 0.97, max_epochs=99, best_epoch=10, history=falling(10)).verdict
 
 
+def test_a_wide_interval_asks_for_a_larger_validation_part() -> None:
+    wide = diagnose(
+        falling(), metric="m", train=score(1.0, 0.0), valid=score(0.95, 0.1), n_train=100, n_parameters=10, best_epoch=9
+    )
+    assert wide.regime == "balanced" and "--split 0.60,0.20,0.20" in [s.option for s in wide.steps]
+    assert not any("split" in s.option for s in judged(0.98, 0.97).steps)
+
+
 def test_undefined_scores_are_no_verdict() -> None:
     nothing = {"m": Score(float("nan"), reason="not defined because only one class occurs in this part")}
     found = diagnose([], metric="m", train=score(0.9), valid=nothing, n_train=1, n_parameters=1)

@@ -39,7 +39,10 @@ def test_class_scores_equal_scikit_learn(k: int) -> None:
     if k >= 10:
         expected["top5_error"] = 1 - metrics.top_k_accuracy_score(truth, p, k=5)
     assert {name: s.value for name, s in found.items()} == pytest.approx(expected, abs=1e-12)
-    for s in found.values():
+    for name, s in found.items():
+        if s.low is None:
+            assert name == "top5_error" and s.value == 0  # the same on every resample
+            continue
         assert s.low is not None and s.high is not None and s.value is not None and s.low <= s.value <= s.high
 
 
@@ -66,6 +69,17 @@ def test_interval_has_the_width_of_theory(n: int) -> None:
     assert accuracy.value is not None and accuracy.low is not None and accuracy.high is not None
     theory = 2 * 1.96 * np.sqrt(accuracy.value * (1 - accuracy.value) / n)
     assert accuracy.high - accuracy.low == pytest.approx(theory, rel=0.15)
+
+
+@pytest.mark.parametrize(("n", "low"), [(2, 0.1581), (18, 0.8147), (300, 0.9878)])
+def test_a_perfect_score_is_not_certain(n: int, low: float) -> None:
+    p = np.tile([0.9, 0.1], (n, 1))
+    right = scores_for("classes", np.zeros(n, dtype=int), probabilities=p)
+    assert right["accuracy"].low == pytest.approx(low, abs=1e-4)  # scipy.stats.beta.ppf(0.025, n, 1)
+    assert right["accuracy"].high == 1.0
+    assert right["balanced_accuracy"].value == 1.0 and right["balanced_accuracy"].low is None
+    wrong = scores_for("classes", np.ones(n, dtype=int), probabilities=p)["accuracy"]
+    assert wrong.low == 0.0 and wrong.high is not None and wrong.high > 0
 
 
 def test_undefined_figures_say_why() -> None:

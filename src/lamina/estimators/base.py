@@ -371,7 +371,7 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0:
         return int(random_state)
     raise ConfigError(
-        f"random_state must be None, a whole number from 0, a RandomState or a Generator, got {shown(random_state)}",
+        f"random_state must be None, a whole number, a RandomState or a Generator, got {shown(random_state)}",
         where="random_state",
     )
 

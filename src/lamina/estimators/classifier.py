@@ -195,7 +195,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
                 odd = next(label for label in labels.tolist() if not isinstance(label, str | bytes))
                 text = next(label for label in labels.tolist() if isinstance(label, str | bytes))
                 raise DataError(
-                    f"Unknown label type: labels of mixed type, for instance {shown(repr(text))} and {shown(repr(odd))}",
+                    f"Unknown label type: mixed type, for instance {shown(repr(text))} and {shown(repr(odd))}",
                     where="y",
                     mend="make them all text or all numbers",
                 )

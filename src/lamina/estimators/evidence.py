@@ -99,7 +99,7 @@ def write_report(path: Path, estimator: Any, evidence: Evidence, test: Shown | N
     predictor: Predictor = estimator.predictor_
     said = {name: predictor.read(outputs) for name, (_, outputs) in parts.items()}
     sections = []
-    for j, target in enumerate(predictor.targets):
+    for j in range(len(predictor.targets)):
         truth = {name: values if values.ndim == 1 else values[:, j] for name, (values, _) in parts.items()}
         answers = {name: answer[j] for name, answer in said.items()}
         sections.append(_section(estimator, j, truth, answers, evidence))

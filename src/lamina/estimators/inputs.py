@@ -38,12 +38,10 @@ def is_mixed(x: Any) -> bool:
     """
     if is_frame(x):
         return not all(_is_number_column(kind) for kind in _kinds(x))
-    if not isinstance(x, np.ndarray | list | tuple):
-        return False
     try:
-        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        array = np.asarray(x) if isinstance(x, np.ndarray | list | tuple) else np.empty(0)
     except ValueError:
-        return False  # ragged: scikit-learn says so
+        array = np.empty(0)  # ragged: scikit-learn says so
     if array.ndim != 2 or array.size == 0 or array.dtype.kind in "biufcV":
         return False
     try:

@@ -25,6 +25,7 @@ Scores = Mapping[str, Score]
 
 _HIGH = 0.8  # share of the constant's error left on the training part that counts as under-fitting
 _LOW = 0.2  # share that counts as a training part learnt well
+_WIDE = 0.1  # width of the interval of a share on validation that leaves much open
 _HEAVY_DROPOUT, _HEAVY_DECAY = 0.3, 0.05
 
 
@@ -302,6 +303,9 @@ def _fit_of(case: _Case) -> tuple[Regime, str]:
         return "underfitting", f"It under-fits: the error on the training part itself {what}."
     if case.gap_is_clear:
         return _too_much(case)
+    if case.valid.higher_is_better and (case.valid.high or 0) - (case.valid.low or 0) > _WIDE:
+        why = "a larger validation part: the interval is too wide to tell more"
+        case.steps.append(NextStep(why, "--split 0.60,0.20,0.20"))
     if case.left is not None and case.left > _LOW:
         _more_capacity(case)
         return "balanced", (

@@ -69,9 +69,26 @@ def scores_for(
     scores = {}
     for name, value in whole.items():
         low, high = bounds[name]
+        if low is not None and low == high:
+            low, high = _all_alike(name, value, n)
         its_unit = "nats" if name in _NATS else unit if name in {"rmse", "mae"} else ""
         scores[name] = Score(value, low, high, HIGHER_IS_BETTER[name], its_unit, source.reason(name, value))
     return scores
+
+
+def _all_alike(name: str, value: float, n: int) -> tuple[float | None, float | None]:
+    """Bound a figure that is the same on every resample, where the bootstrap would claim to be certain.
+
+    A share that is 0 or 1 on n examples gets the exact interval of Clopper and Pearson (1934), 1 - 0.025^(1/n) wide;
+    other figures get none.
+
+    Returns:
+        Low and high, or None.
+    """
+    if name not in {"accuracy", "top5_error"} or value not in {0.0, 1.0}:
+        return None, None
+    bound = 0.025 ** (1.0 / n)
+    return (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
 
 
 class _ClassSums:

@@ -28,12 +28,16 @@ def fused_update(optimizer: Optimizer) -> Callable[[], object]:
     Returns:
         A function without arguments.
     """
-    if type(optimizer) not in _KERNELS or not all(_is_plain(optimizer, group) for group in optimizer.param_groups):
+    dtypes = {p.dtype for group in optimizer.param_groups for p in group["params"]}
+    plain = len(dtypes) == 1 and all(_is_plain(optimizer, group) for group in optimizer.param_groups)
+    if type(optimizer) not in _KERNELS or not plain:
         return optimizer.step
     return _FusedAdam(optimizer)
 
 
 def _is_plain(optimizer: Optimizer, group: dict[str, Any]) -> bool:
+    if "fused" not in group or "amsgrad" not in group:  # some other optimizer
+        return False
     hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     ready = all(
         p.grad is not None and p.device.type == "cpu" and "exp_avg_sq" in optimizer.state.get(p, ())

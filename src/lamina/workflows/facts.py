@@ -252,7 +252,11 @@ def _mistakes(scored: Scored, part: str, session: Session) -> tuple[Mistake, ...
     n = len(data) if isinstance(data, ImageSet) else data.n_rows
 
     def table_row(i: int) -> tuple[Table, int]:
-        """Rows of --test stand after those of the source."""
+        """Find a row; those of --test stand after those of the source.
+
+        Returns:
+            Its table and its number there.
+        """
         row = int(rows[i])
         assert isinstance(data, Table)
         return (tested, row - n) if row >= n and tested is not None else (data, row)

@@ -169,7 +169,11 @@ class _Fit:
         return self.go(self.session(folder, card, opened), resume=True)
 
     def session(self, folder: RunFolder, card: dict[str, Any], opened: Opened) -> Session:
-        """Decide everything, say it, and write ``run.toml``."""
+        """Decide everything, say it, and write ``run.toml``.
+
+        Returns:
+            The fit as it stands.
+        """
         test = card["source"].get("test")
         tested = table_of(test, self.settings) if test is not None else None
         problem, findings = self.problem(opened, tuple(card["source"]["targets"]), tested)
@@ -205,7 +209,11 @@ class _Fit:
         return problem, None
 
     def go(self, session: Session, *, resume: bool) -> FitResult:
-        """Baselines, training, model, report."""
+        """Make baselines, training, model, report.
+
+        Returns:
+            What was left.
+        """
         display, problem, settings = self.display, session.problem, session.settings
         display.working("baselines")
         baselines = references(problem, ("train", "valid", "test"), seed=settings.seed)
@@ -257,7 +265,11 @@ class _Fit:
         return FitFacts(run, session.data_card(), tuple(sections), records, settings.examples), scored
 
     def interrupted(self, session: Session, trained: Trained) -> None:
-        """Leave a short report at once, since somebody waits for the process to end, and say how to go on."""
+        """Leave a short report at once, since somebody waits for the process to end, and say how to go on.
+
+        Raises:
+            Interrupted: Always.
+        """
         run = session.run_card(trained, time.monotonic() - self.began)
         render_to(session.folder.path, FitFacts(run, session.data_card(), (), (), session.settings.examples))
         self.display.line("model", f"{session.folder.model} (as learnt so far)")

@@ -72,11 +72,10 @@ def predict(
         display: Shows the summary.
 
     Returns:
-        What was done.
+        What was done. An output that is the input, exists, or has an unknown ending is a ``ConfigError``.
 
     Raises:
-        ConfigError: If the output is the input, exists, or has an unknown ending.
-        DataError: If the input cannot be used.
+        DataError: If the input has a column of a name that is written.
     """
     display = display or Silent()
     _check_output(source, output, overwrite)
@@ -176,11 +175,16 @@ def without_formulas(table: pa.Table) -> tuple[pa.Table, int]:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             risky = pc.match_substring_regex(column, "^[=+\\-@\t\r]")
             count = int(pc.sum(risky).as_py() or 0)
-            if count:
-                column = pc.if_else(risky, pc.binary_join_element_wise("'", column, "", null_handling="skip"), column)
-                marked += count
-        columns[f"'{name}" if name.startswith(FORMULA) else name] = column
+            quoted = pc.binary_join_element_wise("'", column, "", null_handling="skip")
+            columns[_safe(name)] = pc.if_else(risky, quoted, column) if count else column
+            marked += count
+        else:
+            columns[_safe(name)] = column
     return pa.table(columns), marked
+
+
+def _safe(name: str) -> str:
+    return f"'{name}" if name.startswith(FORMULA) else name
 
 
 def _csv(table: pa.Table, delimiter: str) -> Iterator[bytes]:
