@@ -25,7 +25,7 @@ INFRASTRUCTURE = {
     "likelihoods": {"LIKELIHOODS", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
     "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
     "nn": {"ACTIVATIONS", "TableShape", "embedding_width"},
-    "optim": {"Schedule", "by_name", "constant"},
+    "optim": {"Schedule", "beginning", "by_name", "constant", "recorded"},
     "penalties": {"Context", "Penalty", "WeightedSum"},
     "training": {"Callback", "History", "Loss", "Objective", "Run", "Step", "fit", "full_state"},
     "vision": {"small_resnet"},

@@ -7,12 +7,12 @@ import sys
 
 import torch
 
-from catalogue.case import GOOD, Case, Place, Said, both, csv, file, nothing
+from catalogue.case import GOOD, Case, Make, Place, Said, both, csv, file, nothing
 
 GOOD_CSV = csv(GOOD)
 
 
-def config(data: bytes | str) -> object:
+def config(data: bytes | str) -> Make:
     return both(GOOD_CSV, file("c.toml", data))
 
 
@@ -37,13 +37,9 @@ def without_tensorboard(place: Place) -> None:
 
 
 def narrow(place: Place) -> None:
-    place.write("t.csv", column_named("größe"))
+    place.write("t.csv", GOOD.replace(b"kind", "größe".encode()))
     place.patch.setenv("COLUMNS", "20")
     place.patch.setenv("TERM", "dumb")
-
-
-def column_named(name: str) -> bytes:
-    return GOOD.replace(b"height", name.encode(), 1)
 
 
 def eight_lines(place: Place, said: Said) -> None:
@@ -81,11 +77,11 @@ CASES = [
     Case("A4-no-such-test-file", GOOD_CSV, "fit t.csv --test tt.csv", 2, ["tt.csv", 'did you mean "t.csv"?'], ["path"]),
     Case("A4-no-such-run", GOOD_CSV, "predict runs/t-1 t.csv", 2, ["runs/t-1", "no such run"], ["lamina fit"]),
     Case("A5-folder-for-a-table", both(lambda p: p.run("classes"), file("d/a.txt", "x"), file("d/b.txt", "y")),
-         "predict run d", 2, ["d: ", "is a folder", "a.txt, b.txt"], ["file"]),
+         "predict run d", 2, ["d is a folder", "a.txt, b.txt"], ["file"]),
     Case("A5-folder-for-a-config", both(GOOD_CSV, file("d/a.txt", "x")), "fit t.csv --config d", 2,
          ["d: ", "is a folder", "a.txt"], ["--config takes a file"]),
     Case("A5-folder-for-the-test-table", both(GOOD_CSV, file("d/a.txt", "x")), "fit t.csv --test d", 2,
-         ["d: ", "is a folder", "a.txt"], ["file"]),
+         ["d is a folder", "a.txt"], ["file"]),
     Case("A5-file-for-a-run", GOOD_CSV, "report t.csv", 4, ["t.csv", "is a file"], ["lamina fit"]),
     Case("A5-file-for-the-run-folder", both(GOOD_CSV, file("out", "x")), "fit t.csv --out out", 2, ["out: ", "is a file"],
          ["--out"]),
@@ -104,18 +100,18 @@ CASES = [
     Case("A10-config-type", config("# x\n\nbatch_size = 'many'\n"), "fit t.csv --config c.toml", 2,
          ["c.toml line 3", "whole number", "'many'"], ["batch_size"]),
     Case("A10-set-type", GOOD_CSV, "fit t.csv --set batch_size=1.5", 2, ["batch_size=1.5", "whole number"], ["batch_size"]),
-    Case("A11-syntax", config("seed 1\n"), "fit t.csv --config c.toml", 2, ["c.toml line 1, column"], ["TOML"]),
+    Case("A11-syntax", config("seed 1\n"), "fit t.csv --config c.toml", 2, ["c.toml line 1, column"], ["toml"]),
     Case("A11-bom", config(b"\xef\xbb\xbfseed = 1\n"), "fit t.csv --config c.toml", 2, ["c.toml line 1, column 1"],
          ["UTF-8"]),
-    Case("A11-duplicate-key", config("seed = 1\nseed = 2\n"), "fit t.csv --config c.toml", 2, ["c.toml line 2", "seed"],
-         ["TOML"]),
+    Case("A11-duplicate-key", config("seed = 1\nseed = 2\n"), "fit t.csv --config c.toml", 2, ["c.toml line 2, column"],
+         ["toml"]),
     Case("A11-tab-in-a-string", config('model = "m\tlp\x01"\n'), "fit t.csv --config c.toml", 2, ["c.toml line 1, column"],
-         ["TOML"]),
+         ["toml"]),
     Case("A12-option-wins", config("epochs = 7\n"), "fit t.csv --config c.toml", 0, ["--epochs", "c.toml line 1", "epochs"]),
     Case("A13-word-of-elsewhere", config("batch = 32\n"), "fit t.csv --config c.toml", 2,
          ["c.toml line 1", '"batch"', '"batch_size"'], ["batch_size"]),
-    Case("A14-group-and-time", csv(b"not even a table"), "fit t.csv --group a --time b", 2, ["--group", "--time", "exclude"],
-         ["one of"]),
+    Case("A14-group-and-time", csv(b"not even a table"), "fit t.csv --group a --time b", 2, ["group and time exclude"],
+         ["--group", "--time"]),
     Case("A14-resume-and-out", lambda p: p.run("classes"), "fit --resume run --out x", 2, ["--resume", "--out", "exclude"],
          ["--out"], fast=False),
     Case("A14-twice-in-two-ways", GOOD_CSV, "fit t.csv --seed 1 --set seed=2", 2, ["--seed", "--set seed", "exclude"],
@@ -137,7 +133,7 @@ CASES = [
          "fit t.csv --target nix --out run --overwrite", 2, ['"nix"'], ["kind"]),
     Case("A18-predictions-exist", both(lambda p: p.run("classes"), GOOD_CSV, file("o.csv", "mine")),
          "predict run t.csv -o o.csv", 2, ["o.csv", "exists"], ["--overwrite"]),
-    Case("A20-empty-stdin", nothing, "fit -", 3, ["no rows on standard input"], ["standard input"], stdin=b""),
+    Case("A20-empty-stdin", nothing, "fit -", 3, ["no rows on standard input"], ["pipe a table"], stdin=b""),
     Case("A20-stdin-is-read", nothing, "fit - --target kind", 0, ["60 rows"], stdin=GOOD),
     Case("A21-narrow-dumb-ascii", narrow, "fit t.csv", 0, encoding="ascii", after=ascii_only),
     Case("A22-not-utf-8", nothing, ["fit", "caf\udce9.csv"], 2, ["caf\\udce9.csv"], ["path"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -62,23 +61,38 @@ def test_help_takes_less_than_a_third_of_a_second() -> None:
     assert min(times) < 0.3
 
 
+_FIRST_LINE = """
+import sys, time
+
+class Watch:
+    encoding = "utf-8"
+    def write(self, text):
+        if text.strip():
+            found = (text.strip(), time.process_time(), "torch" in sys.modules)
+            print(*found, sep="|", file=sys.stdout, flush=True)
+            import os
+            os._exit(0)
+    def flush(self): pass
+    def isatty(self): return False
+
+sys.stderr = Watch()
+from lamina.cli.main import main
+main(["fit", "a.csv"])
+"""
+
+
 def test_the_first_line_of_fit_comes_before_torch(tmp_path: Path) -> None:
+    """CPU time until the first line, the best of three: the machine may be busy."""
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     best = 9.0
     for _ in range(3):
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from lamina.cli.main import main; main()", "fit", "a.csv"],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            cwd=tmp_path,
-            text=True,
+        done = subprocess.run(
+            [sys.executable, "-c", _FIRST_LINE], cwd=tmp_path, capture_output=True, text=True, check=True
         )
-        assert process.stderr is not None
-        assert process.stderr.readline() == "lamina 0.1.0  fit a.csv\n"
-        best = min(best, time.monotonic() - began)
-        process.kill()
-        process.communicate()
+        line, seconds, torch_is_there = done.stdout.strip().split("|")
+        assert line == "lamina 0.1.0  fit a.csv"
+        assert torch_is_there == "False"
+        best = min(best, float(seconds))
     assert best < 0.3
 
 

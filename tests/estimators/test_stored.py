@@ -104,9 +104,8 @@ def test_report(fitted, tmp_path) -> None:
     assert "NeuralClassifier" in page and "validation" in page and not re.search(r"(src|href)=.https?:", page)
     tested = fitted.report(tmp_path / "tested.html", X[:50], Y[:50]).read_text()
     assert tested.count(">test<") + tested.count("test part") > page.count(">test<") + page.count("test part")
-    for y in (YR, np.stack([YR, -YR], 1)):
-        assert NeuralRegressor(**QUICK).fit(XR, y).report(tmp_path / "numbers.html").stat().st_size > 10_000
-    assert NeuralClassifier(**QUICK, validation_fraction=0).fit(X, Y).report(tmp_path / "r.html").exists()
+    numbers = NeuralRegressor(**QUICK, validation_fraction=0).fit(XR, np.stack([YR, -YR], 1))
+    assert numbers.report(tmp_path / "numbers.html").stat().st_size > 10_000
 
 
 def test_report_escapes_labels(tmp_path) -> None:

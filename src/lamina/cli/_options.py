@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lamina.errors import ConfigError, nearest, shown
+from lamina.errors import ConfigError, shown
 from lamina.runs.settings import Settings, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -244,13 +244,3 @@ def line_of(text: str, key: str) -> int:
     """Return the line on which a top-level key stands, or 0 if it cannot be told."""
     found = re.search(rf"^[ \t]*[\"']?{re.escape(key)}[\"']?[ \t]*=|^[ \t]*\[+{re.escape(key)}\b", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 0
-
-
-def neighbour(path: str) -> str:
-    """Return ``; did you mean "x"?`` for the file of the same folder with the nearest name, or nothing."""
-    place = Path(path)
-    try:
-        names = [entry.name for entry in place.parent.iterdir()]
-    except OSError:
-        return ""
-    return nearest(place.name, names[:10_000])

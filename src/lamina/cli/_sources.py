@@ -6,7 +6,6 @@ import os
 import stat
 from pathlib import Path
 
-from lamina.cli._options import neighbour
 from lamina.data.named import is_named
 from lamina.data.named.catalogue import ENTRIES
 from lamina.errors import ConfigError, MachineError, nearest, shown
@@ -103,6 +102,16 @@ def check_readable(path: str) -> None:
         where=shown(path, 200),
         mend="change its permissions (chmod), or run as its owner",
     )
+
+
+def neighbour(path: str) -> str:
+    """Return ``; did you mean "x"?`` for the file of the same folder with the nearest name, or nothing."""
+    place = Path(path)
+    try:
+        names = [entry.name for entry in place.parent.iterdir()]
+    except OSError:
+        return ""
+    return nearest(place.name, names[:10_000])
 
 
 def _exists(path: str) -> bool:

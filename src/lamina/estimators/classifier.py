@@ -227,7 +227,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         labels = self._read_y(y)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
-            raise DataError(f"the label {shown(repr(unknown[0]))} was not in the fit", where="y")
+            raise DataError(f"the label {shown(repr(unknown.tolist()[0]))} was not in the fit", where="y")
         return np.searchsorted(self.classes_, labels)
 
     def _adopt(self, predictor: Predictor, labels: str | None, where: str) -> None:
@@ -240,6 +240,4 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         try:
             self.classes_ = np.array(classes) if labels is None else np.array(classes, dtype=labels)
         except (TypeError, ValueError):
-            raise CheckpointError(
-                "labels and their type do not fit together", where=where, mend="use an intact copy"
-            ) from None
+            raise CheckpointError("its labels are not of their type", where=where, mend="use an intact copy") from None

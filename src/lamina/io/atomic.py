@@ -43,7 +43,7 @@ def write_file(path: str | Path, chunks: Content, *, overwrite: bool = True) -> 
     A symbolic link at ``path`` is itself replaced, not followed.
 
     Raises ``ConfigError`` if the file is there and ``overwrite`` is false. Raises ``MachineError`` if the disk or
-    the operating system refuses; the old file is intact then.
+    the operating system refuses; the old file (or, if only the last sync failed, the whole new one) is there then.
 
     Args:
         path: The file; its folder must exist.

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.data.tables.encoders import NumberEncoder, Scaling, Seen
+from lamina.data.tables.encoders import NumberEncoder, Seen
 from lamina.data.tables.prepare import TablePreparation
+from lamina.data.tables.scale import Scaling
 from lamina.data.tables.split import Split, split_rows
 from lamina.data.tables.targets import Target
 from lamina.methodology.problem import Problem

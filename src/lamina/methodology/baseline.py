@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lamina.data.spec import ImageSpec
+from lamina.data.tables.targets import NumberTarget
 from lamina.methodology.problem import Problem
 from lamina.runs.models import ModelCard, find
 from lamina.runs.settings import Settings
@@ -35,25 +36,36 @@ def complete(settings: Settings, problem: Problem) -> tuple[Settings, dict[str, 
 
 def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
     n = len(problem.split.train)
-    batch = next(size for limit, size in TABLE_BATCH if n <= limit)
-    steps = max(1, n // batch)
-    epochs = max(20, min(300, 30_000 // steps))
+    batch, updates = next((size, updates) for limit, size, updates in TABLE_PACE if n <= limit)
+    epochs = max(20, min(600, updates // max(1, n // batch)))
+    numbers = len(problem.targets) == 1 and isinstance(problem.targets[0], NumberTarget)
     return {
         "model": ("mlp", "the inputs are vectors"),
         "hidden": ((128, 128) if n < 5_000 else (256, 256), f"{n:,} training rows"),
         "dropout": (0.1, "the default for tables"),
         "epochs": (epochs, "early stopping ends sooner"),
         "batch_size": (batch, f"{n:,} training rows"),
-        "learning_rate": (1e-3, "the default of AdamW"),
+        "learning_rate": (3e-3, "the default for tables"),
         "weight_decay": (1e-2, "the default for tables"),
-        "schedule": ("plateau", "cut when validation stops improving"),
-        "patience": (max(10, epochs // 10), "a tenth of the epochs"),
+        "schedule": ("cosine", "the number of updates is planned"),
+        "patience": (max(20, epochs // 3), "a third of the epochs"),
+        "monitor": (
+            ("valid_rmse", "the target is a number")
+            if numbers
+            else ("valid_loss", "the likelihood of the validation part")
+        ),
         "augment": (False, "only for pictures"),
     }
 
 
-TABLE_BATCH = [(2_000, 32), (10_000, 64), (50_000, 128), (200_000, 256), (float("inf"), 1024)]
-"""Batch size by training rows: small ones regularise, large ones save time."""
+TABLE_PACE = [
+    (2_000, 32, 6_000),
+    (10_000, 64, 10_000),
+    (50_000, 128, 20_000),
+    (200_000, 256, 30_000),
+    (float("inf"), 1024, 30_000),
+]
+"""Largest number of training rows, batch size, updates: small batches regularise, large ones save time."""
 
 
 def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
@@ -74,6 +86,7 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
         "weight_decay": (1e-2, "the default for pictures"),
         "schedule": ("one-cycle", "few epochs are planned"),
         "patience": (epochs, "the one-cycle schedule needs its end"),
+        "monitor": ("valid_loss", "the likelihood of the validation part"),
         "augment": (convolutional, "small shifts keep the class of a picture"),
     }
 

@@ -81,7 +81,7 @@ def train(problem: Problem, settings: Settings, hooks: Hooks | None = None) -> T
     device = find_device(settings.device)
     likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0, settings.beta or 0.0)
     card = model_card(settings, problem, likelihood.n_outputs)
-    if len(problem.split.valid) == 0 and settings.monitor.startswith("valid"):
+    if len(problem.split.valid) == 0 and (settings.monitor or "valid").startswith("valid"):
         settings = replace(settings, monitor="loss")
     plan = Plan(problem, settings, card, likelihood, device, hooks or Hooks())
     with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
@@ -101,7 +101,7 @@ def _passes(plan: Plan) -> Trained:
     Reference: Goodfellow et al., Deep Learning, 2016, algorithms 7.1 to 7.3.
     """
     problem, settings = plan.problem, plan.settings
-    assert settings.epochs is not None
+    assert settings.epochs is not None and settings.monitor is not None
     first = Phase(plan, problem.split.train)
     early = EarlyStopping(settings.monitor, settings.patience or settings.epochs, mode=_mode(settings.monitor))
     middle = [*_validation(plan, first.data.data), _rate(settings), Monitor(), early]
@@ -152,7 +152,7 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
 
 def _rate(settings: Settings) -> Callback:
     if settings.schedule == "plateau":
-        return ReduceOnPlateau(settings.monitor, patience=max(3, (settings.patience or 10) // 3))
+        return ReduceOnPlateau(settings.monitor or "loss", patience=max(3, (settings.patience or 10) // 3))
     return LearningRate(by_name(settings.schedule or "constant"))
 
 

@@ -28,12 +28,20 @@ from lamina.report.page import render_to
 from lamina.runs.folder import RunFolder, versions
 from lamina.runs.settings import Settings
 from lamina.training.device import find_device
+from lamina.training.tensorboard import TensorBoard
 from lamina.training.threads import available_threads
 from lamina.workflows.display import Display, Silent
 from lamina.workflows.facts import Scored, importance_facts, leading_metric, score_all, target_facts
 from lamina.workflows.session import Session, command_line
 from lamina.workflows.source import Opened, open_source, table_of
-from lamina.workflows.telling import plain_scores, progress_teller, tell_baselines, tell_findings, tell_results
+from lamina.workflows.telling import (
+    plain_scores,
+    progress_teller,
+    tell_baselines,
+    tell_findings,
+    tell_pictures,
+    tell_results,
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,26 @@ def fit(
         folder = RunFolder.existing(resume)
         with lock_folder(folder.path):
             return work.resumed(folder, source, allow_new_data=allow_new_data, data_dir=data_dir)
+    if out is not None:
+        RunFolder.check(out, overwrite=overwrite)
     opened = work.open(source, data_dir)
+    decided = work.decide(opened, tuple(targets) or default_targets(opened), test)  # refuses before anything is written
     folder = RunFolder.new(opened.stem, out, overwrite=overwrite)
     with lock_folder(folder.path):
+        folder.clear()
         work.begun(folder)
-        return work.fresh(folder, source, opened, tuple(targets), test)
+        return work.fresh(folder, source, opened, decided, test)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What follows from data and settings, before anything is written."""
+
+    tested: Table | None
+    problem: Problem
+    findings: Findings | None
+    settings: Settings
+    reasons: dict[str, str]
 
 
 class _Fit:
@@ -124,18 +147,20 @@ class _Fit:
         threads = self.settings.threads or available_threads()
         self.display.started(str(folder.path), self.settings.seed, str(device), threads)
 
-    def fresh(
-        self, folder: RunFolder, source: str, opened: Opened, targets: tuple[str, ...], test: str | None
-    ) -> FitResult:
+    def fresh(self, folder: RunFolder, source: str, opened: Opened, decided: _Decided, test: str | None) -> FitResult:
         started = datetime.now().astimezone().isoformat(timespec="seconds")
-        given = {"given": source, "targets": list(targets or default_targets(opened))}
+        given = {"given": in_unicode(source), "targets": [target.name for target in decided.problem.targets]}
         card = {
-            "run": {"name": folder.path.name, "started": started, "command": command_line()},
-            "source": {**given, "fingerprint": opened.data.fingerprint(), **({"test": test} if test else {})},
+            "run": {"name": folder.path.name, "started": started, "command": in_unicode(command_line())},
+            "source": {
+                **given,
+                "fingerprint": opened.data.fingerprint(),
+                **({"test": in_unicode(test)} if test else {}),
+            },
             "settings": self.settings.to_dict(),
             "versions": versions(),
         }
-        return self.go(self.session(folder, card, opened), resume=False)
+        return self.go(self.session(folder, card, opened, decided), resume=False)
 
     def resumed(self, folder: RunFolder, source: str, *, allow_new_data: bool, data_dir: str | None) -> FitResult:
         card = folder.read_card()
@@ -166,46 +191,53 @@ class _Fit:
                 text = f"{card['versions'].get(name)} then, {now} now: bits may differ from an uninterrupted run"
                 self.display.fact("note", name, text)
         card["settings"] = self.settings.to_dict()
-        return self.go(self.session(folder, card, opened), resume=True)
+        decided = self.decide(opened, tuple(card["source"]["targets"]), card["source"].get("test"))
+        return self.go(self.session(folder, card, opened, decided), resume=True)
 
-    def session(self, folder: RunFolder, card: dict[str, Any], opened: Opened) -> Session:
-        """Decide everything, say it, and write ``run.toml``.
+    def decide(self, opened: Opened, targets: tuple[str, ...], test: str | None) -> _Decided:
+        """Decide everything that follows from data and settings, and refuse what cannot be; nothing is written.
+
+        Returns:
+            What was decided.
+        """
+        tested = table_of(test, self.settings) if test is not None else None
+        problem, findings = self.problem(opened, targets, tested)
+        settings, reasons = complete(self.settings, problem)
+        likelihood = likelihood_for(problem.targets, settings.smoothing)
+        with torch.device("meta"):
+            model_card(settings, problem, likelihood.n_outputs).build()
+        if settings.tensorboard:
+            TensorBoard(Path())  # refuses where it is not installed
+        return _Decided(tested, problem, findings, settings, reasons)
+
+    def session(self, folder: RunFolder, card: dict[str, Any], opened: Opened, decided: _Decided) -> Session:
+        """Say what was decided and write ``run.toml``.
 
         Returns:
             The fit as it stands.
         """
-        test = card["source"].get("test")
-        tested = table_of(test, self.settings) if test is not None else None
-        problem, findings = self.problem(opened, tuple(card["source"]["targets"]), tested)
-        settings, reasons = complete(self.settings, problem)
-        likelihood = likelihood_for(problem.targets, settings.smoothing)
-        with torch.device("meta"):
-            model_card(settings, problem, likelihood.n_outputs).build()  # refuses what does not fit before writing
+        problem, findings, settings, reasons = decided.problem, decided.findings, decided.settings, decided.reasons
+        if findings is not None:
+            tell_findings(self.display, problem, findings)
+        elif isinstance(opened.data, ImageSet):
+            tell_pictures(self.display, problem, opened.data)
         chosen = {name: getattr(settings, name) for name in reasons}
         card["chosen"] = {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items() if v is not None}
         folder.write_card(card)
         kept = {"name": folder.path.name, "source": card["source"], "lamina": card["versions"]["lamina"]}
         problem.facts.update(kept)
-        return Session(folder, card, opened, tested, problem, findings, settings, reasons)
+        return Session(folder, card, opened, decided.tested, problem, findings, settings, reasons)
 
     def problem(
         self, opened: Opened, targets: tuple[str, ...], tested: Table | None
     ) -> tuple[Problem, Findings | None]:
         if not isinstance(opened.data, ImageSet):
-            problem, findings = problem_of_table(opened.data, targets, self.settings, test=tested)
-            tell_findings(self.display, problem, findings)
-            return problem, findings
+            return problem_of_table(opened.data, targets, self.settings, test=tested)
         if tested is not None:
             raise ConfigError("--test is for tables", mend="put the test pictures into a folder test/ beside train/")
         split, words = split_of_pictures(opened.data, self.settings)
         problem = problem_of_images(opened.data, split, name=targets[0])
         problem.facts["split"] = words
-        self.display.fact("predict", targets[0], f"{len(opened.data.classes)} classes")
-        self.display.fact("split", "", words)
-        for text in opened.data.notes:
-            self.display.fact("note", "", text)
-        for text in opened.data.warnings:
-            self.display.fact("warning", "", text)
         return problem, None
 
     def go(self, session: Session, *, resume: bool) -> FitResult:
@@ -221,7 +253,7 @@ class _Fit:
         likelihood = likelihood_for(problem.targets, settings.smoothing)
         display.training(in_words(model_card(settings, problem, likelihood.n_outputs), settings))
         hooks = Hooks(
-            progress=progress_teller(display, settings.monitor),
+            progress=progress_teller(display, settings.monitor or "loss"),
             say=lambda text: display.fact("note", "training", text),
             folder=session.folder.path,
             resume=resume,
@@ -279,6 +311,11 @@ class _Fit:
             where=str(session.folder.path),
             mend=f"go on with: {session.resume_line}",
         )
+
+
+def in_unicode(text: str) -> str:
+    """Return a name as it can be kept in a file: bytes that are not UTF-8 become a backslash, x, two digits."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def default_targets(opened: Opened) -> tuple[str, ...]:

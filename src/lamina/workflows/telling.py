@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lamina.data.images import ImageSet
 from lamina.methodology.problem import Problem
 from lamina.methodology.reference import Reference
 from lamina.methodology.score import Score
@@ -46,6 +47,16 @@ def tell_findings(display: Display, problem: Problem, findings: Findings) -> Non
     for text in findings.warnings:
         display.fact("warning", "", text)
     display.fact("split", "", findings.split)
+
+
+def tell_pictures(display: Display, problem: Problem, images: ImageSet) -> None:
+    """Tell what was found out about pictures."""
+    display.fact("predict", problem.targets[0].name, f"{len(images.classes)} classes")
+    display.fact("split", "", str(problem.facts.get("split", "")))
+    for text in images.notes:
+        display.fact("note", "", text)
+    for text in images.warnings:
+        display.fact("warning", "", text)
 
 
 def tell_baselines(display: Display, problem: Problem, baselines: Sequence[Reference], seed: int) -> None:

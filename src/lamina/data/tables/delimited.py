@@ -150,7 +150,7 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
         for index in wanted:
             column = table.column(str(index))
             if reading.kinds[index] == "text":
-                _check_cells(column, reading.n_rows, starts, layout.names[index], source.name)
+                _check_cells(column, starts, layout.names[index], source.name)
                 reading.parts[index].add(column)
                 continue
             low, high = extremes(column)
@@ -173,16 +173,14 @@ def _second_pass(source: Source, layout: Layout, blocks: Iterator[Rows], reading
     # Read the columns that were set aside as text.
     wanted = sorted(reading.set_aside)
     kinds = ["text"] * len(layout.names)
-    done = 0
     for rows in blocks:
         table, starts, _ = _parse(source, layout, rows, kinds, wanted)
         if table is None:
             raise DataError("its rows cannot be read", where=source.name, mend="write it again as plain CSV")
         for index in wanted:
             column = table.column(str(index))
-            _check_cells(column, done, starts, layout.names[index], source.name)
+            _check_cells(column, starts, layout.names[index], source.name)
             reading.parts[index].add(column)
-        done += table.num_rows
 
 
 def _parse(
@@ -275,7 +273,8 @@ def _ragged(source: Source, layout: Layout, rows: Rows) -> DataError:
         if len(row) < expected:
             named = layout.names[len(row)]
             return DataError(
-                f'{len(row)} cells where the header has {expected} (from column "{shown(named)}" on they are missing)',
+                f"{len(row)} cell{'s' if len(row) > 1 else ''} where the header has {expected} "
+                f'(from column "{shown(named)}" on they are missing)',
                 where=where,
                 mend="complete the row, or remove it",
             )
@@ -375,9 +374,8 @@ def _some_long(source: Source, layout: Layout, rows: Rows, index: int) -> bool:
     return _some(table.column(str(index)), LONG)
 
 
-def _check_cells(column: Any, done: int, starts: np.ndarray, name: str, file: str) -> None:
+def _check_cells(column: Any, starts: np.ndarray, name: str, file: str) -> None:
     # Refuse cells above the cap.
-    del done
     longest = pc.max(pc.binary_length(column)).as_py()
     if longest is not None and longest > MAX_CELL:
         row = int(np.argmax(np.asarray(pc.binary_length(column)) > MAX_CELL))
