@@ -41,8 +41,9 @@ def step_for(kind: str, width: int) -> GradientStep | BackpropStep:
     return GradientStep(model, objective, torch.optim.Adam(model.parameters(), 1e-3, fused=True))
 
 
-def seconds_per_step(step: GradientStep | BackpropStep, batch: Batch, n: int, seconds: float) -> float:
+def seconds_per_step(kind: str, width: int, batch: Batch, n: int, seconds: float) -> float:
     with threads(n):
+        step = step_for(kind, width)
         step(batch)
         laps = []
         end = time.perf_counter() + seconds
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--neighbours", type=int, default=0, help="busy processes beside")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of the sizes, from 0")
     options = parser.parse_args()
     beside = [multiprocessing.Process(target=spin, daemon=True) for _ in range(options.neighbours)]
     for process in beside:
@@ -67,13 +69,13 @@ def main() -> None:
     print(environment(["torch", "numpy"]), f"neighbours={options.neighbours}")
     print(f"| MFLOP a step | step | 1 thread, us | {options.threads} threads, us | ratio [range] | chosen |")
     print("|---|---|---|---|---|---|")
-    for rows, width in SIZES:
+    for rows, width in SIZES if not options.only else [SIZES[i] for i in options.only]:
         for kind in ("GradientStep", "BackpropStep"):
-            step, batch = step_for(kind, width), Batch(torch.randn(rows, width), torch.randint(0, 10, (rows,)))
-            work = flops_per_step(step.model, batch.inputs)
+            batch = Batch(torch.randn(rows, width), torch.randint(0, 10, (rows,)))
+            work = flops_per_step(step_for(kind, width).model, batch.inputs)
             pairs = []
             for _ in range(options.rounds):
-                one, many = (seconds_per_step(step, batch, n, options.seconds) for n in (1, options.threads))
+                one, many = (seconds_per_step(kind, width, batch, n, options.seconds) for n in (1, options.threads))
                 pairs.append((one * 1e6, many * 1e6, many / one))
             one, many, ratio = (statistics.median(column) for column in zip(*pairs, strict=True))
             low, high = min(p[2] for p in pairs), max(p[2] for p in pairs)

@@ -78,6 +78,9 @@ KINDS: list[tuple[BaseException, int]] = [
     (KeyboardInterrupt(), 130),
     (MemoryError(), 5),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), 5),
+    (ModuleNotFoundError("No module named 'torch'", name="torch"), 5),
+    (ImportError("cannot import name 'x' from 'torch'", name="torch"), 5),
+    (ModuleNotFoundError("No module named 'lamina.x'", name="lamina.x"), 1),
     (RuntimeError("boom"), 1),
     (BrokenPipeError(), 0),
 ]
@@ -207,3 +210,11 @@ def test_completion_completes() -> None:
     }
     done = subprocess.run(LAMINA, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["plain,--epochs"]
+
+
+def test_S13_a_message_is_one_printable_line_whatever_is_in_it(
+    fake: FakeFit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.error = errors.DataError("a\x1b[31m\nb\u202e", where="c\rd", mend="e\x07\nf")
+    assert main(["fit", "iris"]) == 3
+    assert capsys.readouterr().err.splitlines()[-2:] == ["lamina: c\\rd: a\\x1b[31m\\nb\\u202e", "  mend  e\\x07\\nf"]

@@ -110,6 +110,9 @@ def test_compare_finds_a_difference_and_its_absence() -> None:
     assert found.low is not None and found.high is not None and found.low < found.difference < found.high
     assert compare("classes", truth, poor, good, baseline="b").words == "clearly worse"
     assert compare("classes", truth, good, good, baseline="b").words == "not clearly different"
+    zeros, seven, five = np.zeros(100, dtype=int), np.arange(100) >= 93, np.arange(100) < 5
+    few = compare("classes", zeros, five.astype(int), seven.astype(int), baseline="b")  # 7 against 5: p = 0.77
+    assert few.words == "not clearly different" and few.p_value == pytest.approx(0.7744, abs=1e-4)
     y = rng.normal(size=300)
     close = compare("number", y, y + rng.normal(0, 0.1, 300), y + rng.normal(0, 1, 300), baseline="b")
     assert close.words == "clearly better" and close.difference is not None and close.difference < 0

@@ -25,6 +25,7 @@ from lamina.training.backprop import BackpropStep, parameter_groups
 from lamina.training.backprop_nodes import Dropout as DropoutNode
 from lamina.training.choose import choose_step
 from lamina.training.state import copy_state
+from lamina.training.threads import threads
 
 N, D = 12, 5
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -190,6 +191,17 @@ def test_pictures_are_flattened_and_wide_inputs_cast() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(18, 4), nn.ReLU()), nn.Linear(4, 3))
     batch = Batch(torch.randn(N, 2, 3, 3, generator=g), torch.randint(0, 3, (N,), generator=g))
     assert compare(model, Supervised(Categorical(3)), [batch] * 3) < 1e-6
+
+
+@DTYPES
+def test_with_two_threads_equals_autograd(dtype: torch.dtype) -> None:
+    with threads(2):
+        model = mlp(dtype, 3)
+        assert compare(model, Supervised(Categorical(3)), batches_for(Categorical(3), dtype)) < limit(dtype)
+    with threads(1):
+        alone = mlp(dtype, 3)
+        compare(alone, Supervised(Categorical(3)), batches_for(Categorical(3), dtype))
+    torch.testing.assert_close(joined(model.parameters()), joined(alone.parameters()), rtol=1e-5, atol=1e-6)
 
 
 class SameMask(nn.Module):

@@ -46,6 +46,19 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
 
 
+def missing_library(error: BaseException) -> LaminaError | None:
+    """Tell a library of others' that is missing or broken from a bug of lamina's own.
+
+    Returns:
+        The refusal, or None where it is something else.
+    """
+    if not isinstance(error, ImportError) or not error.name or error.name.partition(".")[0] == "lamina":
+        return None
+    library = shown(error.name.partition(".")[0])
+    what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported: {shown(error, 200)}"
+    return MachineError(f"the library {library} {what}", mend="`lamina doctor` says which version is needed")
+
+
 def tell_bug(error: BaseException, run: str | None, *, debug: bool) -> None:
     """Say that lamina itself failed, and where the traceback is: three lines."""
     kept = keep_traceback(error, run)

@@ -75,6 +75,10 @@ def _call(words: list[str], state: State) -> int:  # noqa: PLR0911 - one for eac
         if _errors.out_of_memory(error):
             _errors.tell(_errors.MEMORY)
             return _errors.MEMORY.exit_code
+        missing = _errors.missing_library(error)
+        if missing is not None:
+            _errors.tell(missing)
+            return missing.exit_code
         _errors.tell_bug(error, state.run, debug=state.debug)
         return 1
     return result if isinstance(result, int) else 0

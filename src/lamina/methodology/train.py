@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from lamina.data.batch import Batch
-from lamina.likelihoods import Bernoulli, Categorical, Heads, Likelihood, for_scoring
+from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, for_scoring
 from lamina.methodology.baseline import model_card
 from lamina.methodology.phase import Hooks, Phase, Plan
 from lamina.methodology.problem import Problem, likelihood_for
+from lamina.methodology.spread import shift_spread, spread_shift
 from lamina.optim.schedules import beginning, by_name, recorded
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
@@ -22,7 +23,7 @@ from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
 from lamina.training.device import find_device
 from lamina.training.early_stopping import EarlyStopping
-from lamina.training.evaluation import Metric, Validation
+from lamina.training.evaluation import Metric, Validation, outputs_of
 from lamina.training.history import History
 from lamina.training.learning_rate import LearningRate, ReduceOnPlateau
 from lamina.training.monitor import Monitor
@@ -106,12 +107,15 @@ def _passes(plan: Plan) -> Trained:
     early = EarlyStopping(settings.monitor, settings.patience or settings.epochs, mode=_mode(settings.monitor))
     middle = [*_validation(plan, first.data.data), _rate(settings), Monitor(), early]
     history = first.run(settings.epochs, None, middle)
+    plain = for_scoring(plan.likelihood)
+    delta = _spread_shift(plan, first.step.model, plain)
     phases = [first]
     if settings.second_pass != "none" and not first.interrupted and early.best_steps:
         phases.append(_second_pass(plan, first, history, early))
     last = phases[-1]
-    plain = for_scoring(plan.likelihood)
     model = _own(last.step.model.cpu())
+    if delta:
+        shift_spread(model, delta)
     return Trained(
         predictor=Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts)),
         history=history,
@@ -139,7 +143,8 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
         second.run(math.ceil(early.best_steps / len(second.data)), early.best_steps, [course, Monitor()])
         return second
     second.step.model.load_state_dict(first.step.model.state_dict())
-    at_best = history.records[early.best_epoch - 1]["learning_rate"] / (settings.learning_rate or 1e-3)
+    # A schedule may have come down to nothing by the best epoch; a tenth of the first rate still learns.
+    at_best = max(0.1, history.records[early.best_epoch - 1]["learning_rate"] / (settings.learning_rate or 1e-3))
     middle = [
         *_validation(plan, second.data.data),
         LearningRate(lambda progress: at_best),
@@ -148,6 +153,14 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
     ]
     second.run(settings.epochs, None, middle)
     return second
+
+
+def _spread_shift(plan: Plan, model: nn.Module, plain: Likelihood) -> float:
+    rows = torch.from_numpy(plan.problem.split.valid)
+    if not isinstance(plain, Gaussian) or len(rows) == 0:
+        return 0.0
+    outputs = outputs_of(model, plan.problem.inputs, rows=rows).cpu()
+    return spread_shift(plain, outputs, plan.problem.encoded[rows])
 
 
 def _rate(settings: Settings) -> Callback:

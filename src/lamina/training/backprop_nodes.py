@@ -94,6 +94,35 @@ class Affine(Node):
             np.dot(self.ones, delta.array, out=self.db)
 
 
+class ThreadedAffine(Affine):
+    """The same node with PyTorch's products, for more than one thread.
+
+    NumPy's BLAS and PyTorch keep a pool of threads each, and a pool that waits in a loop for its next work takes the
+    cores from the other; so with several threads all work goes to one pool.
+    """
+
+    def __init__(self, layer: nn.Linear, gradients: Gradients, n: int) -> None:
+        super().__init__(layer, gradients, n)
+        self.tensors = layer.weight.detach(), gradients(layer.weight)
+        self.bias_gradient = None if layer.bias is None else gradients(layer.bias)
+
+    def forward(self, x: Sheet) -> Sheet:
+        self.inputs = x.tensor
+        torch.mm(x.tensor, self.tensors[0].T, out=self.y.tensor)
+        if self.b is not None:
+            self.y.tensor.add_(self.b)
+        return self.y
+
+    def backward(self, delta: Sheet) -> Sheet:
+        torch.mm(delta.tensor, self.tensors[0], out=self.dx.tensor)
+        return self.dx
+
+    def parameter_gradient(self, delta: Sheet) -> None:
+        torch.mm(delta.tensor.T, self.inputs, out=self.tensors[1])
+        if self.bias_gradient is not None:
+            torch.sum(delta.tensor, 0, out=self.bias_gradient)
+
+
 class Relu(Node):
     """y = max(x, 0);   ∂L/∂x = δ [y > 0]."""
 
@@ -297,7 +326,8 @@ def build_node(layer: nn.Module, gradients: Gradients, n: int, width: int, dtype
     """
     match layer:
         case nn.Linear():
-            return Affine(layer, gradients, n), layer.out_features
+            kind = Affine if torch.get_num_threads() == 1 else ThreadedAffine
+            return kind(layer, gradients, n), layer.out_features
         case ColumnEmbedding():
             return Embedding(layer, gradients, n), layer.out_features
         case nn.LeakyReLU():

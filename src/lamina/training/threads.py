@@ -12,10 +12,17 @@ import torch
 from torch import Tensor, nn
 
 FLOPS_PER_THREAD = 1e8
-"""Floating-point operations of a step that one more thread needs to be worth its synchronisation.
+"""Floating-point operations of a step that one more thread needs to be worth its synchronisation: 1 ms on one core.
 
-About 1 ms of work on one core. Measured by benchmarks/threads.py (see benchmarks/RESULTS.md): below it a second thread
-gains little on a quiet machine, and beside a busy neighbour, where the threads wait for the slower one, it costs time.
+Measured by benchmarks/threads.py (benchmarks/RESULTS.md).
+"""
+
+SPINNING_FACTOR = 10.0
+"""How many times more work it takes where waiting threads spin, which is OpenMP's default.
+
+A spinning thread keeps a core from the neighbour that the others wait for: on an overloaded machine two threads made
+steps of 10⁸ operations up to 136 times slower. With ``OMP_WAIT_POLICY=PASSIVE`` in the environment before PyTorch is
+imported, as the command line sets it, they were at most 1.4 times slower there.
 """
 
 
@@ -79,19 +86,24 @@ def _quota_of(folder: Path) -> list[float]:
         return []
 
 
-def choose_threads(flops_per_step: float, available: int | None = None) -> int:
+def choose_threads(flops_per_step: float, available: int | None = None, passive: bool | None = None) -> int:
     """Return the number of threads for a step of so many floating-point operations.
 
     Args:
         flops_per_step: See the function of that name.
         available: Threads there are; None asks ``available_threads``.
+        passive: Whether waiting threads sleep; None reads ``OMP_WAIT_POLICY``.
 
     Returns:
-        One for each ``FLOPS_PER_THREAD``, at least 1 and at most ``available``. A pure function of its arguments: the
-        bits of a matrix product may depend on the number of threads.
+        One for each ``FLOPS_PER_THREAD`` (``SPINNING_FACTOR`` times that if not passive), at least 1 and at most
+        ``available``. It does not look at the load of the moment: the bits of a matrix product may depend on the number
+        of threads, and the same command is to give the same bits.
     """
     most = available_threads() if available is None else available
-    return int(max(1, min(most, flops_per_step // FLOPS_PER_THREAD)))
+    if passive is None:
+        passive = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
+    share = FLOPS_PER_THREAD * (1.0 if passive else SPINNING_FACTOR)
+    return int(max(1, min(most, flops_per_step // share)))
 
 
 def flops_per_step(model: nn.Module, inputs: Tensor) -> float:
@@ -124,7 +136,10 @@ def flops_per_step(model: nn.Module, inputs: Tensor) -> float:
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use ``n`` threads inside the block, in PyTorch and in NumPy's BLAS, and as many as before after it.
+    """Use ``n`` PyTorch threads and one of NumPy's BLAS inside the block, and as many as before after it.
+
+    Two pools of threads on the same cores take them from one another: beside busy neighbours that made steps hundreds
+    of times slower. So ``BackpropStep`` leaves its products to PyTorch where there is more than one thread.
 
     Args:
         n: At least 1.
@@ -135,7 +150,7 @@ def threads(n: int) -> Iterator[None]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     before = torch.get_num_threads()
-    with threadpool_limits(limits=n, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"):
         torch.set_num_threads(n)
         try:
             yield

@@ -73,7 +73,7 @@ def _open(source: str, predictor: Predictor, settings: Settings, data_dir: str |
     if isinstance(spec, ImageSpec) and Path(source).is_dir() and isinstance(target, ClassTarget):
         names = [str(label) for label in target.classes]
         return read_image_folder(source, size=(spec.height, spec.width), classes=names, min_classes=1)
-    return open_input(source, settings, spec, data_dir=data_dir)
+    return open_input(source, settings, predictor.preparation, data_dir=data_dir)
 
 
 def _target_column(data: Table | ImageSet, target: Any, where: str) -> Any:

@@ -80,7 +80,7 @@ def predict(
     display = display or Silent()
     _check_output(source, output, overwrite)
     predictor = Predictor.load(run)
-    data = open_input(source, settings or Settings(), predictor.card.spec, data_dir=data_dir)
+    data = open_input(source, settings or Settings(), predictor.preparation, data_dir=data_dir)
     inputs, report = predictor.prepare(data, strict=strict)
     answers = predictor.read(predictor.outputs(inputs))
     several = len(answers) > 1

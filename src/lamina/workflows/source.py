@@ -11,7 +11,7 @@ from typing import Any
 from lamina.data.arrays import Arrays, read_npz
 from lamina.data.images import ImageSet, read_image_files, read_image_folder
 from lamina.data.named import is_named, load_named
-from lamina.data.spec import ImageSpec
+from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.data.tables.frame import table_from
 from lamina.data.tables.read import read_table
 from lamina.data.tables.table import Table
@@ -134,4 +134,6 @@ def open_input(source: str, settings: Settings, spec: object, *, data_dir: str |
     path = Path(source)
     if isinstance(spec, ImageSpec) and (path.is_dir() or path.suffix.lower() in PICTURE_ENDINGS):
         return read_image_files([source] if path.is_file() else source, spec)
+    if isinstance(spec, VectorSpec) and path.is_dir():
+        return table_of(source, settings)  # which says what the folder holds
     return open_source(source, settings, data_dir=data_dir).data

@@ -380,6 +380,7 @@ def test_fingerprint_tells_any_changed_cell(tmp_path: Path) -> None:
         (b"x", b"y"),
         (b",c\n", b",d\n"),
         (b"z,\n", b"z,1\n"),
+        (b"z,\n", b"z,0\n"),
         (b"2,,", b"2,q,"),
         (b"3,z", b"4,z"),
     ]:

@@ -435,6 +435,8 @@ def test_c27_time_goes_forward() -> None:
         split = split_rows(200, seed=0, time=column)
         assert time[split.train].max() < time[split.valid].min()
         assert time[split.valid].max() < time[split.test].min()
+    # Rows of the time at the cut go to the earlier part together: 6 + 1 rows of 10, not 6.
+    assert split_rows(10, seed=0, time=np.array([0, 1, 2, 3, 4, 5, 5, 7, 8, 9])).train.tolist() == list(range(7))
     with pytest.raises(DataError, match="too few different times"):
         split_rows(10, seed=0, time=np.zeros(10))
 
