@@ -17,17 +17,17 @@ def problem(*, pictures: bool, n: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "n", "model", "augment", "schedule"),
+    ("pictures", "n", "model", "augment"),
     [
-        (False, 100, "mlp", False, "plateau"),
-        (False, 100_000, "mlp", False, "plateau"),
-        (True, 1_000, "resnet", True, "one-cycle"),
-        (True, 60_000, "resnet", True, "one-cycle"),
+        (False, 100, "mlp", False),
+        (False, 100_000, "mlp", False),
+        (True, 1_000, "resnet", True),
+        (True, 60_000, "resnet", True),
     ],
 )
-def test_structure_decides_the_baseline(pictures: bool, n: int, model: str, augment: bool, schedule: str) -> None:
+def test_structure_decides_the_baseline(pictures: bool, n: int, model: str, augment: bool) -> None:
     settings, reasons = complete(Settings(), problem(pictures=pictures, n=n))
-    assert (settings.model, settings.augment, settings.schedule) == (model, augment, schedule)
+    assert (settings.model, settings.augment) == (model, augment)
     assert (settings.activation, settings.optimizer) == ("relu", "adamw")
     assert settings.patience is not None  # early stopping is always on
     assert all(reasons[name] for name in ("model", "batch_size", "epochs", "learning_rate"))

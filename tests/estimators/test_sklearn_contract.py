@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lamina.estimators import NeuralClassifier, NeuralRegressor
 
-FEW = 40
+FEW = 25
 ESTIMATORS = [NeuralClassifier(epochs=FEW), NeuralRegressor(epochs=FEW)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lamina.errors import CheckpointError
 from lamina.io import Generation, Generations, dump_json, tensor_pieces, unpack_tensors
+from lamina.io.atomic import Content
 from lamina.io.strict_json import parse_json
 from lamina.training.callback import Callback
 from lamina.training.fit import full_state
@@ -60,7 +61,7 @@ class Checkpoint(Callback):
         """Write a generation now, if the state is finite."""
         tree, tensors = flatten_state(full_state(run, [c for c in self.callbacks if c is not self]))
         if all_finite(list(tensors.values())):
-            files = {STATE: dump_json(tree).encode(), TENSORS: tensor_pieces(tensors)}
+            files: dict[str, Content] = {STATE: dump_json(tree).encode(), TENSORS: tensor_pieces(tensors)}
             meta = {**self.meta, "epoch": run.epoch, "position": run.position, "steps": run.steps}
             self.generations.write(files, meta)
         self._next = time.monotonic() + self.seconds

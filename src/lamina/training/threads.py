@@ -22,7 +22,7 @@ SPINNING_FACTOR = 10.0
 
 A spinning thread keeps a core from the neighbour that the others wait for: on an overloaded machine two threads made
 steps of 10⁸ operations up to 136 times slower. With ``OMP_WAIT_POLICY=PASSIVE`` in the environment before PyTorch is
-imported, as the command line sets it, they were at most 1.4 times slower there.
+imported they were at most 1.4 times slower there, above 10⁸ operations.
 """
 
 

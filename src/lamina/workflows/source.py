@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lamina.data.arrays import Arrays, read_npz
-from lamina.data.images import ImageSet, read_image_files, read_image_folder
+from lamina.data.images import ImagePreparation, ImageSet, read_image_files, read_image_folder
 from lamina.data.named import is_named, load_named
-from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.data.tables.frame import table_from
+from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.read import read_table
 from lamina.data.tables.table import Table
 from lamina.errors import ConfigError, shown
@@ -119,21 +119,30 @@ def table_of(source: str, settings: Settings) -> Table:
     )
 
 
-def open_input(source: str, settings: Settings, spec: object, *, data_dir: str | None = None) -> Table | ImageSet:
+def open_input(
+    source: str,
+    settings: Settings,
+    preparation: TablePreparation | ImagePreparation,
+    *,
+    data_dir: str | None = None,
+) -> Table | ImageSet:
     """Read what is to be predicted: a table for a table model, a picture or a folder of them for a picture model.
 
     Args:
         source: As for ``open_source``; for pictures also a single file or a folder without classes.
-        settings: Those of the run.
-        spec: What the model reads.
+        settings: How tables are read.
+        preparation: The model's: columns that were text in training are read as text again.
         data_dir: Where named data sets lie.
 
     Returns:
         The data.
     """
     path = Path(source)
-    if isinstance(spec, ImageSpec) and (path.is_dir() or path.suffix.lower() in PICTURE_ENDINGS):
-        return read_image_files([source] if path.is_file() else source, spec)
-    if isinstance(spec, VectorSpec) and path.is_dir():
+    if isinstance(preparation, ImagePreparation):
+        if path.is_dir() or path.suffix.lower() in PICTURE_ENDINGS:
+            return read_image_files([source] if path.is_file() else source, preparation.spec)
+        return open_source(source, settings, data_dir=data_dir).data
+    settings = replace(settings, categorical=(*settings.categorical, *preparation.text_columns))
+    if path.is_dir():
         return table_of(source, settings)  # which says what the folder holds
     return open_source(source, settings, data_dir=data_dir).data
