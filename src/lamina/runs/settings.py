@@ -1,0 +1,275 @@
+"""Settings of a training run: one frozen record, checked, the same words on the command line, in TOML and in Python."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from lamina.errors import ConfigError, nearest, shown
+
+
+def _setting(default: Any, help: str, low: float = -math.inf, high: float = math.inf, *, safe: bool = False) -> Any:
+    """A field with its description, its allowed range, and whether a resumed run may change it.
+
+    Returns:
+        The dataclass field.
+    """
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "safe": safe})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run besides the data; None means: chosen from the data, and said."""
+
+    # what is learnt
+    model: str | None = _setting(None, "mlp, linear, resnet; chosen by the structure of the data")
+    task: Literal["classes", "number", "count"] | None = _setting(None, "what the target is; chosen from its values")
+    hidden: tuple[int, ...] | None = _setting(None, "units of each hidden layer, for instance 256,256", 1, 65_536)
+    activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = _setting("relu", "hidden non-linearity")
+    dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
+    width: int | None = _setting(None, "channels of the first stage of a convolutional network", 1, 1024)
+    smoothing: float = _setting(0.0, "label smoothing, the share of probability moved to the other classes", 0.0, 0.9)
+    beta: float = _setting(
+        0.5, "how far the learnt spread of a number is kept out of learning its mean, 0 to 1", 0.0, 1.0
+    )
+
+    # how it is trained
+    seed: int = _setting(0, "decides split, weights, order and noise", 0, 2**63 - 1)
+    epochs: int | None = _setting(None, "most passes over the training part", 1, 10_000_000, safe=True)
+    minutes: float | None = _setting(None, "stop training after this long", 1e-9, safe=True)
+    batch_size: int | None = _setting(None, "examples a step", 1, 10_000_000)
+    learning_rate: float | None = _setting(None, "largest learning rate", 1e-12, 1e12)
+    weight_decay: float | None = _setting(None, "decoupled weight decay (AdamW)", 0.0, 1e6)
+    l2: float = _setting(0.0, "coefficient of the penalty half the squared weights", 0.0, 1e6)
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = _setting("adamw", "PyTorch's optimiser")
+    momentum: float = _setting(0.9, "of sgd and rmsprop", 0.0, 1.0)
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = _setting(
+        None, "course of the learning rate"
+    )
+    patience: int | None = _setting(
+        None, "epochs without progress on validation before stopping", 1, 10_000_000, safe=True
+    )
+    monitor: str | None = _setting(None, "the recorded figure that early stopping watches")
+    second_pass: Literal["none", "retrain", "continue"] = _setting(
+        "none", "after early stopping: train anew for as many steps on all but the test part, or continue on it"
+    )
+    clip_norm: float | None = _setting(None, "rescale the gradient to at most this norm", 1e-12, 1e12)
+    clip_value: float | None = _setting(None, "clip each gradient element to plus or minus this", 1e-12, 1e12)
+    accumulate: int = _setting(1, "micro-batches an update", 1, 1_000_000)
+    precision: Literal["float32", "bfloat16", "float16"] = _setting("float32", "arithmetic of the forward pass")
+    compile: bool = _setting(False, "pass the model through torch.compile")
+    capture: bool = _setting(False, "record the whole step as one CUDA graph")
+    augment: bool | None = _setting(None, "random shifts of pictures (and flips of coloured ones) while training")
+    step: Literal["auto", "autograd", "backprop"] = _setting(
+        "auto", "backprop: the courses' back-propagation over reused buffers, where the stack allows it"
+    )
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:0, mps", safe=True)
+    threads: int | None = _setting(None, "CPU threads; chosen by the work of a step", 1, 4096, safe=True)
+    workers: int = _setting(0, "threads that decode pictures ahead, 0 for as many as cores", 0, 1024, safe=True)
+    tensorboard: bool = _setting(False, "also write TensorBoard event files into the run folder", safe=True)
+    checkpoint_seconds: float = _setting(20.0, "time between checkpoints within an epoch", 0.0, safe=True)
+
+    # how data are read and divided
+    split: tuple[float, ...] = _setting((0.65, 0.10, 0.25), "shares for training, validation, test", 0.0, 1.0)
+    group: str | None = _setting(None, "column whose equal values stay in one part")
+    time: str | None = _setting(None, "column by which earlier rows train and later rows test")
+    use: tuple[str, ...] = _setting((), "columns to keep that would be left out")
+    ignore: tuple[str, ...] = _setting((), "columns to leave out")
+    categorical: tuple[str, ...] = _setting((), "columns to treat as categories")
+    drop_unlabelled: bool = _setting(False, "leave out rows without a target")
+    numeric: Literal["standard", "robust", "quantile"] = _setting("standard", "how numbers are scaled")
+    min_class: int = _setting(1, "leave out classes with fewer rows than this", 1, 1_000_000)
+    clip_inf: bool = _setting(False, "replace infinite cells by the largest finite ones")
+    skip_bad: bool = _setting(False, "leave out pictures that cannot be read")
+    image_size: int | None = _setting(None, "side to which pictures are resized", 1, 4096)
+    encoding: str | None = _setting(None, "character encoding of a text table")
+    delimiter: str | None = _setting(None, "column separator of a text table")
+    decimal: Literal[".", ","] | None = _setting(None, "decimal sign of a text table")
+    header: bool = _setting(True, "the first row of a text table holds the names")
+
+    # what is reported
+    importance: bool = _setting(True, "permutation importance of the columns", safe=True)
+    examples: bool = _setting(True, "show the worst mistakes with their inputs in the report", safe=True)
+    require: Literal["none", "baseline"] = _setting(
+        "none", "baseline: fail with exit 7 if a baseline is better", safe=True
+    )
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check(entry.name, getattr(self, entry.name), entry)
+        if len(self.split) != 3 or abs(sum(self.split) - 1) > 1e-6 or self.split[0] <= 0:
+            raise ConfigError(
+                f"split must be three shares that add up to 1, got {','.join(f'{s:g}' for s in self.split)}",
+                where="settings",
+                mend="for instance --split 0.65,0.10,0.25",
+            )
+        if self.group is not None and self.time is not None:
+            raise ConfigError(
+                "group and time exclude each other", where="settings", mend="give one of --group and --time"
+            )
+
+    def with_changes(self, changes: Mapping[str, object], *, where: str) -> Settings:
+        """Return a copy with some settings replaced; text values are read as the setting's type.
+
+        Args:
+            changes: Setting name to value, as typed on the command line or read from TOML.
+            where: The option or file that the changes come from, for messages.
+
+        Returns:
+            The changed settings.
+
+        Raises:
+            ConfigError: If a name is unknown, a value has the wrong type or lies outside its range.
+        """
+        known = {entry.name: entry for entry in fields(self)}
+        values: dict[str, Any] = {}
+        for name, value in changes.items():
+            key = name.replace("-", "_")
+            if key not in known:
+                raise ConfigError(
+                    f'there is no setting "{shown(name)}"{nearest(key, list(known))}',
+                    where=where,
+                    mend="`lamina fit --settings` lists them all",
+                )
+            values[key] = _read(key, value, known[key], where)
+        try:
+            return replace(self, **values)
+        except ConfigError as error:
+            raise ConfigError(error.what, where=where, mend=error.mend) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, tuples as lists, None left out."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in plain.items() if value is not None}
+
+    def differences(self, other: Settings) -> list[str]:
+        """Return ``name: ours -> theirs`` for each setting that differs and that a resumed run may not change."""
+        return [
+            f"{entry.name}: {getattr(self, entry.name)} -> {getattr(other, entry.name)}"
+            for entry in fields(self)
+            if not entry.metadata["safe"] and getattr(self, entry.name) != getattr(other, entry.name)
+        ]
+
+
+def describe() -> list[tuple[str, str, str, str]]:
+    """Return (name, type, default, help) of every setting, in order."""
+    hints = typing.get_type_hints(Settings)
+    return [
+        (entry.name, _type_words(hints[entry.name]), _default_words(entry.default), entry.metadata["help"])
+        for entry in fields(Settings)
+    ]
+
+
+def _default_words(value: object) -> str:
+    if value is None:
+        return "chosen"
+    if isinstance(value, tuple):
+        return ",".join(str(v) for v in value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
+        return tuple(a for a in typing.get_args(hint) if a is not types.NoneType)
+    return (hint,)
+
+
+def _type_words(hint: Any) -> str:
+    (kind,) = _alternatives(hint)
+    if typing.get_origin(kind) is Literal:
+        return " | ".join(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"{_type_words(typing.get_args(kind)[0])}, ..."
+    return {int: "whole number", float: "number", bool: "true | false", str: "text"}[kind]
+
+
+_HINTS: dict[str, Any] = {}
+
+
+def _kind(name: str) -> Any:
+    if not _HINTS:
+        _HINTS.update(typing.get_type_hints(Settings))
+    (kind,) = _alternatives(_HINTS[name])
+    return kind
+
+
+def _read(name: str, value: object, entry: Any, where: str) -> object:
+    """Turn what was typed into the setting's type.
+
+    Returns:
+        The value.
+    """
+    kind = _kind(name)
+    if value is None or (isinstance(value, str) and value.lower() in {"none", "auto"} and entry.default is None):
+        return None
+    if typing.get_origin(kind) is tuple:
+        (item, _) = typing.get_args(kind)
+        parts = [p for p in value.split(",") if p] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            parts = [parts]
+        return tuple(_read_one(name, part, item, where) for part in parts)
+    return _read_one(name, value, kind, where)
+
+
+def _read_one(name: str, value: object, kind: Any, where: str) -> object:
+    expected = _type_words(kind)
+    wrong = ConfigError(f"{name} must be {expected}, got {shown(value)!r}", where=where, mend=f"{name} = {expected}")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
+        if str(value).lower() not in words:
+            raise wrong
+        return words[str(value).lower()]
+    if kind in {int, float}:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise wrong
+        try:
+            if kind is int and isinstance(value, int | str) and str(value).strip().lstrip("+-").isdigit():
+                return int(value)
+            number = float(value)
+        except ValueError:
+            raise wrong from None
+        if kind is float:
+            return number
+        if not number.is_integer():
+            raise wrong
+        return int(number)
+    if not isinstance(value, str):
+        raise wrong
+    if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+        close = nearest(value, list(typing.get_args(kind)))
+        raise ConfigError(
+            f"{name} must be {expected}, got {shown(value)!r}{close}", where=where, mend=f"{name} = {expected}"
+        )
+    return value
+
+
+def _check(name: str, value: object, entry: Any) -> None:
+    """Check the range of one value, or of each of several.
+
+    Raises:
+        ConfigError: If it lies outside.
+    """
+    low, high = entry.metadata["low"], entry.metadata["high"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if math.isnan(number) or not low <= number <= high or (math.isinf(number) and name != "minutes"):
+            allowed = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
+            raise ConfigError(
+                f"{name} must be {allowed}, got {number}", where="settings", mend=f"choose {name} {allowed}"
+            )
