@@ -58,6 +58,24 @@ class Problem:
         """All examples; the parts are rows of it, never copies."""
         return Batch(self.inputs, self.encoded, self.weights)
 
+    def scored_rows(self, seed: int) -> dict[str, np.ndarray]:
+        """Return the rows of each part on which figures are computed: all but at most ``SCORED_ROWS`` of training.
+
+        Args:
+            seed: Chooses them.
+
+        Returns:
+            ``train``, ``valid``, ``test`` to row numbers.
+        """
+        train = self.split.train
+        if len(train) > SCORED_ROWS:
+            train = np.sort(np.random.default_rng(seed).choice(train, SCORED_ROWS, replace=False))
+        return {"train": train, "valid": self.split.valid, "test": self.split.test}
+
+
+SCORED_ROWS = 50_000
+"""More training examples would make an interval narrower than any line drawn."""
+
 
 def likelihood_for(targets: tuple[Target, ...], smoothing: float = 0.0, beta: float = 0.0) -> Likelihood:
     """Choose the likelihood by the kind of target: output unit and cost function belong together.

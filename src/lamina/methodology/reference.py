@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,32 +35,31 @@ class Reference:
     note: str = ""
 
 
-def references(problem: Problem, parts: Sequence[str] = ("valid", "test"), *, seed: int = 0) -> list[Reference]:
-    """Fit the baselines of every target on the training part.
+def references(problem: Problem, *, seed: int = 0) -> list[Reference]:
+    """Fit the baselines of every target on the training part, and predict the rows on which figures are computed.
 
     The constant is the training part's class shares or mean; the linear model is scikit-learn's logistic, ridge or
     Poisson regression on the prepared inputs, categories one-hot.
 
     Args:
         problem: What is to be learnt.
-        parts: Which parts to predict, of ``train``, ``valid``, ``test``.
         seed: Chooses the training examples where there are more than ``MOST_ROWS``.
 
     Returns:
         Two references a target, the constant one first.
     """
     train = problem.split.train
-    rows = {name: getattr(problem.split, name) for name in parts}
+    rows = problem.scored_rows(seed)
     some, note = train, ""
     if len(train) > MOST_ROWS:
         some = np.sort(np.random.default_rng(seed).choice(train, MOST_ROWS, replace=False))
         note = f"fitted on {MOST_ROWS:,} of {len(train):,} training examples"
-    design = {name: _design(problem, part) for name, part in {"some": some, **rows}.items()}
+    design = _design(problem, some)
     found: list[Reference] = []
     for column, target in enumerate(problem.targets):
         truth = _column(problem.encoded, column)
         found.append(_constant(target, truth[train], {name: len(part) for name, part in rows.items()}))
-        linear = _linear(target, design["some"], truth[some], {name: design[name] for name in rows})
+        linear = _linear(target, design, truth[some], problem, rows)
         if linear is not None:
             name, predictions = linear
             found.append(Reference(name, target, predictions, note))
@@ -101,7 +100,7 @@ def _constant(target: Target, truth: np.ndarray, sizes: Mapping[str, int]) -> Re
 
 
 def _linear(
-    target: Target, design: Any, truth: np.ndarray, parts: Mapping[str, Any]
+    target: Target, design: Any, truth: np.ndarray, problem: Problem, rows: Mapping[str, np.ndarray]
 ) -> tuple[str, dict[str, np.ndarray]] | None:
     from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
@@ -112,15 +111,24 @@ def _linear(
             if len(np.unique(codes)) < 2:
                 return None
             model = LogisticRegression(max_iter=100).fit(design, codes)
-            predictions = {}
-            for part, inputs in parts.items():
-                probabilities = np.zeros((inputs.shape[0], len(target.classes)))
-                if inputs.shape[0]:
-                    probabilities[:, model.classes_] = model.predict_proba(inputs)
-                predictions[part] = probabilities
-            return "logistic regression", predictions
+
+            def probabilities(inputs: Any) -> np.ndarray:
+                found = np.zeros((inputs.shape[0], len(target.classes)))
+                found[:, model.classes_] = model.predict_proba(inputs)
+                return found
+
+            empty = np.empty((0, len(target.classes)))
+            return "logistic regression", {p: _by_block(problem, r, probabilities, empty) for p, r in rows.items()}
         counts = isinstance(target, CountTarget)
         model = (PoissonRegressor(max_iter=300) if counts else Ridge()).fit(design, truth.astype(np.float64))
-        values = {p: model.predict(x).astype(np.float64) if x.shape[0] else np.empty(0) for p, x in parts.items()}
+        values = {p: _by_block(problem, r, model.predict, np.empty(0)) for p, r in rows.items()}
     assert isinstance(target, NumberTarget | CountTarget)
     return ("Poisson regression" if counts else "ridge regression"), {p: target.decode(v) for p, v in values.items()}
+
+
+def _by_block(
+    problem: Problem, rows: np.ndarray, predict: Callable[[Any], np.ndarray], empty: np.ndarray
+) -> np.ndarray:
+    """Predict some thousand rows at a time: a copy of all inputs of a large table would not be lean."""
+    blocks = [predict(_design(problem, rows[i : i + MOST_ROWS])) for i in range(0, len(rows), MOST_ROWS)]
+    return np.concatenate(blocks).astype(np.float64) if blocks else empty

@@ -23,7 +23,7 @@ _NEEDED = {
     "jinja2": "3.1",
     "click": "8.1",
     "rich": "13",
-    "pooch": "1.8",
+    "platformdirs": "4",
     "jaxtyping": "0.2.36",
     "filelock": "3.15",
 }

@@ -30,8 +30,6 @@ from lamina.workflows.session import Session
 
 Kind = Literal["classes", "number", "count"]
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
-SCORED_ROWS = 50_000
-"""At most this many training examples are scored; their interval is then narrower than any line drawn."""
 
 
 def kind_of(target: Target) -> Kind:
@@ -107,9 +105,7 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
     Returns:
         One entry a target.
     """
-    rows = {part: getattr(problem.split, part) for part in PARTS}
-    if len(rows["train"]) > SCORED_ROWS:
-        rows["train"] = np.sort(np.random.default_rng(seed).choice(rows["train"], SCORED_ROWS, replace=False))
+    rows = problem.scored_rows(seed)
     outputs, said = {}, {}
     for part, chosen in rows.items():
         outputs[part] = predictor.outputs(problem.inputs, torch.from_numpy(chosen))

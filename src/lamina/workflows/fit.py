@@ -248,7 +248,7 @@ class _Fit:
         """
         display, problem, settings = self.display, session.problem, session.settings
         display.working("baselines")
-        baselines = references(problem, ("train", "valid", "test"), seed=settings.seed)
+        baselines = references(problem, seed=settings.seed)
         tell_baselines(display, problem, baselines, settings.seed)
         likelihood = likelihood_for(problem.targets, settings.smoothing)
         display.training(in_words(model_card(settings, problem, likelihood.n_outputs), settings))

@@ -62,7 +62,7 @@ def tell_pictures(display: Display, problem: Problem, images: ImageSet) -> None:
 def tell_baselines(display: Display, problem: Problem, baselines: Sequence[Reference], seed: int) -> None:
     """Show what the baselines reach on the validation part."""
     part = "valid" if len(problem.split.valid) else "train"
-    rows = getattr(problem.split, part)
+    rows = problem.scored_rows(seed)[part]
     for column, target in enumerate(problem.targets):
         truth = truth_of(problem, column, rows)
         table = [

@@ -32,7 +32,7 @@ needs_mnist = pytest.mark.skipif(
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys; from lamina.data.named import list_named; cards = list_named('/nowhere'); "
-        "heavy = {'numpy', 'torch', 'sklearn', 'PIL', 'pooch', 'matplotlib'} & set(sys.modules); "
+        "heavy = {'numpy', 'torch', 'sklearn', 'PIL', 'platformdirs', 'matplotlib'} & set(sys.modules); "
         "assert not heavy, heavy; print(*[card.name for card in cards])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -182,14 +182,14 @@ class TestPlaces:
         assert data_folder() == cache_folder()
 
     def test_F9_no_home(self, monkeypatch):
-        monkeypatch.setattr("pooch.os_cache", lambda name: (_ for _ in ()).throw(RuntimeError("no home")))
+        monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no home")))
         with pytest.raises(MachineError, match="no home folder") as caught:
             cache_folder()
         assert "--data-dir" in caught.value.mend
         assert list_named()[-1].where == "to be fetched" or os.environ.get("LAMINA_DATA")
 
     def test_F9_unresolved_home(self, monkeypatch):
-        monkeypatch.setattr("pooch.os_cache", lambda name: "~/.cache/lamina")
+        monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: "~/.cache/lamina")
         with pytest.raises(MachineError, match="no home folder"):
             cache_folder()
 

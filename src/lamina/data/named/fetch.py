@@ -1,12 +1,13 @@
 """Fetching the files of a data set: mirrors in turn, resumed where it was cut, whole and verified or not there.
 
 A file grows as ``NAME.part`` and gets its name only when its SHA-256 is right, so a name means a whole file. One
-process at a time fetches a data set. ``pooch`` supplies the cache folder and the hash; the transfer is our own, because
-pooch neither resumes nor limits size or redirections, and because only ``lamina.io`` writes.
+process at a time fetches a data set. The transfer is our own: it resumes, limits size and
+redirections, and leaves all writing to ``lamina.io``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,9 +104,8 @@ def _from_mirror(url: str, file: RemoteFile, part: Path, rules: Rules, say: Say)
 
 
 def _sha256(path: Path) -> str:
-    import pooch
-
-    return str(pooch.file_hash(str(path), alg="sha256"))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _missing(entry: Entry, folder: Path) -> list[RemoteFile]:

@@ -16,10 +16,10 @@ def cache_folder() -> Path:
     Raises:
         MachineError: If there is no home folder to put it into.
     """
-    import pooch
+    import platformdirs
 
     try:
-        folder = Path(pooch.os_cache("lamina"))
+        folder = Path(platformdirs.user_cache_dir("lamina", appauthor=False))
     except (RuntimeError, OSError, KeyError) as error:
         folder = Path("~")
         cause: Exception | None = error
