@@ -7,6 +7,7 @@ import io
 import lzma
 import pickle
 import zipfile
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,7 @@ def typed(place: Place) -> None:
     values = {
         "level": pa.array(["a", "b", None] * 20).dictionary_encode(),
         "whole": pa.array([1, None, 3] * 20, pa.int16()),
-        "when": pa.array([f"2024-0{1 + i % 9}-11T10:00:00" for i in range(n)]).cast(pa.timestamp("us", tz="Europe/Berlin")),
+        "when": pa.array([datetime(2024, 1 + i % 9, 11, tzinfo=UTC) for i in range(n)], pa.timestamp("us", tz="Europe/Berlin")),
         "sure": pa.array([True, None, False] * 20),
         "money": pa.array([f"{i % 7}.50" for i in range(n)]).cast(pa.decimal128(6, 2)),
     }
@@ -85,14 +86,14 @@ NUMBERS = np.random.default_rng(0).normal(size=(60, 3))
 YES = (NUMBERS.sum(1) > 0).astype(int)
 
 CASES = [
-    Case("B1-empty", csv(b""), FIT, 3, ["t.csv", "empty"], ["data"]),
-    Case("B1-blank-lines-only", csv(b"\n\n \n"), FIT, 3, ["t.csv", "blank lines"], ["data"]),
-    Case("B2-header-only", csv(b"height,kind\n"), FIT, 3, ["t.csv", "no data rows"], ["row"]),
+    Case("B1-empty", csv(b""), FIT, 3, ["t.csv", "empty"], ["check"]),
+    Case("B1-blank-lines-only", csv(b"\n\n \n"), FIT, 3, ["t.csv", "blank lines"], ["check"]),
+    Case("B2-header-only", csv(b"height,kind\n"), FIT, 3, ["t.csv", "no data rows"], ["check"]),
     Case("B3-one-row", csv(text(LINES[:2])), FIT, 3, ["1 row", "at least"], ["rows"]),
     Case("B3-two-rows", csv(text(LINES[:3])), FIT, 3, ["2 rows", "at least"], ["rows"], codes=()),
     Case("B4-no-header", csv(b"1,2\n3,4\n5,6\n"), FIT, 3, ["t.csv line 1", "all numbers", "1, 2"], ["--no-header"]),
     Case("B4-no-header-given", csv(text(LINES[1:])), FIT + " --no-header", 0, ["60 rows x 4 columns"]),
-    Case("B5-too-few-cells", csv(line(7, "1,2,red")), FIT, 3, ["t.csv line 7", "3 cells", "has 4"], ["comma"]),
+    Case("B5-too-few-cells", csv(line(7, "1,2,red")), FIT, 3, ["t.csv line 7", "3 cells", "has 4"], ["complete"]),
     Case("B6-too-many-cells", csv(line(7, "1,2,red,no,more")), FIT, 3, ["t.csv line 7", "5 cells", '"more"'], ["--delimiter"]),
     Case("B7-blank-lines", csv(text([*LINES[:9], "", "", *LINES[9:], ""])), FIT, 0, ["3 blank lines"], after=sixty),
     Case("B8-duplicate-names", csv(line(1, "height,weight,height,kind")), FIT, 3, ['"height"', "columns 1 and 3"], ["rename"]),
@@ -122,7 +123,8 @@ CASES = [
     Case("B20-semicolon-decimal-comma", csv(GOOD.replace(b",", b";").replace(b".", b",")), FIT, 0,
          ["semicolon", "decimal comma"], after=sixty),
     Case("B20-tab", csv(GOOD.replace(b",", b"\t")), FIT, 0, ["tab"], after=sixty),
-    Case("B20-ambiguous", csv(b"a;b\n1,234;x\n5,678;y\n1,111;x\n"), FIT, 3, ['"1,234"'], ["--set decimal=,"]),
+    Case("B20-ambiguous", csv(b"a;b\n1,234;x\n5,678;y\n1,111;x\n"), FIT, 3, ['"1,234"'], ["--decimal"]),
+    Case("B20-decided", csv(b"a;b\n" + b"1,234;x\n5,678;y\n1,111;x\n" * 9), FIT + " --decimal ,", 0, ["27 rows"]),
     Case("B20-ambiguous-delimiter", csv(b"a,b;c,d\n1,2;3,4\n5,6;7,8\n"), FIT, 3, ["comma", "semicolon"], ["--delimiter"]),
     Case("B21-currency", csv(column("paid", lambda i: f"${i % 9}.50")), FIT, 0, ['"$"', "paid"]),
     Case("B22-dates", csv(column("day", lambda i: f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}")), FIT, 0,
@@ -139,8 +141,8 @@ CASES = [
     Case("B25-utf-16", csv(GOOD.decode().encode("utf-16")), FIT, 0, after=sixty),
     Case("B25-utf-32", csv(GOOD.decode().encode("utf-32")), FIT, 0, after=sixty),
     Case("B26-bom", csv(b"\xef\xbb\xbf" + GOOD), FIT + " --use height", 0, after=sixty),
-    Case("B27-nul", csv(line(9, "1,2,r\0d,no")), FIT, 3, ["t.csv line 9", "NUL"], ["remove"]),
-    Case("B27-control", csv(line(9, "1,2,r\x07d,no")), FIT, 3, ["t.csv line 9", "0x07"], ["remove"]),
+    Case("B27-nul", csv(line(9, "1,2,r\0d,no")), FIT, 3, ["t.csv line 9", "NUL"], ["damaged"]),
+    Case("B27-control", csv(line(9, "1,2,r\x07d,no")), FIT, 3, ["t.csv line 9", "0x07"], ["damaged"]),
     Case("B28-open-quote", csv(line(9, '1,2,"red,no')), FIT, 3, ["t.csv line 9", "quote"], ["quote"]),
     Case("B29-newline-in-quotes", csv(text([*LINES[:8], '1,2,"re\nd",no', "1,x,red,no", *LINES[10:]])), FIT, 3,
          ['t.csv line 11, column "weight"', '"x"'], ["--categorical"]),
@@ -153,18 +155,17 @@ CASES = [
     Case("B31-cut-xz", file("t.csv.xz", lzma.compress(WIDE)[:-40]), "fit t.csv.xz", 3, ["t.csv.xz", "damaged", "xz"], ["again"]),
     Case("B31-cut-parquet", file("t.parquet", frame()[:-30]), "fit t.parquet", 3, ["t.parquet", "damaged"], ["again"]),
     Case("B31-gzip", file("t.csv.gz", gzip.compress(GOOD)), "fit t.csv.gz", 0, after=sixty),
-    Case("B34-many-levels", csv(column("word", lambda i: f"w{i % 30}", n=400, kind="number")), FIT, 0, ["60 rows"][:0]),
+    Case("B34-many-levels", csv(column("word", lambda i: f"w{i % 30}", n=400, kind="number")), FIT, 0, ["400 rows"]),
     Case("B34-cell-of-2-MB", csv(line(9, f"1,2,{'r' * 2_000_000},no")), FIT, 3, ['t.csv line 9, column "colour"', "2,000,000"],
          ["shorten"]),
     Case("B35-typed-columns", typed, "fit t.parquet --target kind", 0, ["60 rows x 7 columns", '"when"']),
     Case("B37-changes-while-read", changing, FIT, 3, ["t.csv", "changed while it was read"], ["again"], changed=["t.csv"]),
     Case("B38-duplicate-rows", csv(shuffled_twice()), FIT, 0, ["W-DUP", "test rows", "%"]),
-    Case("B39-npz-3-d", file("t.npz", npz(x=NUMBERS.reshape(10, 6, 3), y=YES[:10])), "fit t.npz", 3, ["t.npz", "x"], ["x"],
-         codes=(2,)),
+    Case("B39-npz-3-d", file("t.npz", npz(x=NUMBERS.reshape(10, 6, 3), y=YES[:10])), "fit t.npz", 3, ["t.npz", "pixels of x"], ["scale"]),
     Case("B39-npz-objects", file("t.npz", npz(x=np.array([{"a": 1}] * 60, dtype=object), y=YES)), "fit t.npz", 3,
          ["t.npz", "object"], ["numbers"]),
-    Case("B39-npz-complex", file("t.npz", npz(x=NUMBERS + 1j, y=YES)), "fit t.npz", 3, ["t.npz", "complex"], ["x"]),
-    Case("B39-npz-lengths", file("t.npz", npz(x=NUMBERS, y=YES[:50])), "fit t.npz", 3, ["t.npz", "60", "50"], ["y"]),
+    Case("B39-npz-complex", file("t.npz", npz(x=NUMBERS + 1j, y=YES)), "fit t.npz", 3, ["t.npz", "complex"], ["numeric"]),
+    Case("B39-npz-lengths", file("t.npz", npz(x=NUMBERS, y=YES[:50])), "fit t.npz", 3, ["t.npz", "60", "50"], ["one target"]),
     Case("B39-npz-byte-swapped-fortran", file("t.npz", npz(x=np.asfortranarray(NUMBERS.astype(">f8")), y=YES.astype(">i4"))),
          "fit t.npz", 0, ["60 rows x 4 columns"]),
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def case_twins(place: Place) -> None:
 
 
 def strange_names(place: Place) -> None:
-    place.photos(classes=("..cat 猫", "=dog\u202e"))
+    place.photos(classes=("a..cat 猫", "=dog\u202e"))
 
 
 def loop(place: Place) -> None:
@@ -128,7 +128,7 @@ CASES = [
          ["2 sizes", "resized to 8 x 8", "centre cut out"]),
     Case("D7-one-pixel", lambda p: p.photos(side=1), FIT, 0, ["1 x 1 pixels"]),
     Case("D7-one-pixel-resnet", lambda p: p.photos(side=1), "fit photos --epochs 1 --threads 1 --set width=2", 0, ["1 x 1 pixels"], fast=False),
-    Case("D7-400-megapixels", huge, FIT, 3, ["photos/cat/huge.png", "20,000 x 20,000", "50,000,000"], ["smaller"], after=no_bomb),
+    Case("D7-400-megapixels", huge, FIT, 3, ["photos/cat/huge.png", "50,000,000 allowed"], ["smaller"], after=no_bomb),
     Case("D8-same-picture-in-two-classes", twins, FIT, 0, ["W-CONFLICT", "cat/3.png", "dog/twin.png"]),
     Case("D9-vanishes", vanishing, FIT, 3, ["photos/cat/3.png", "gone"], ["put it back"], changed=["photos/cat/3.png"]),
     Case("D12-strange-names", strange_names, FIT, 0, ["2 classes"], after=plain_name),

@@ -82,7 +82,7 @@ def swept(place: Place, said: Said) -> None:
 
 
 def cut_log(place: Place) -> None:
-    log = finished(place) / "history.jsonl"
+    log = place.path / "run/history.jsonl"
     log.write_bytes(log.read_bytes()[:-9])
 
 

@@ -35,7 +35,6 @@ def harmless(place: Place, said: Said) -> None:
     assert not found.tags & {"script", "iframe", "object", "embed", "form", "link"}
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert not [value for _, value in found.attributes if value.strip().lower().startswith("javascript:")]
-    assert "49" not in (place.path / "runs/t-1/report.html").read_text().split("<main")[0]
 
 
 def hostile(place: Place) -> None:

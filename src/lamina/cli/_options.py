@@ -36,10 +36,11 @@ _SETTING_OPTIONS: list[tuple[str, str, str | None, str]] = [
     ("--clip-inf", "clip_inf", None, "Replace infinite cells by the largest finite ones."),
     ("--encoding", "encoding", "NAME", "Character encoding of a text table, as latin-1."),
     ("--delimiter", "delimiter", "CHAR", "Column separator of a text table."),
+    ("--decimal", "decimal", "SIGN", "Decimal sign of a text table, . or a comma, where both can be meant."),
     ("--no-header", "header", None, "The first row of a text table holds data, not names."),
     ("--require", "require", "WHAT", "baseline: exit with 7 if a baseline is better."),
 ]
-_READING = frozenset({"encoding", "delimiter", "header"})
+_READING = frozenset({"encoding", "delimiter", "decimal", "header"})
 _OFF = frozenset({"header"})  # switches that switch a setting off
 _MANY = frozenset({"use", "ignore", "categorical"})
 _FROM_OPTION = {setting: option for option, setting, _, _ in _SETTING_OPTIONS}

@@ -129,6 +129,10 @@ def _linear(
 def _by_block(
     problem: Problem, rows: np.ndarray, predict: Callable[[Any], np.ndarray], empty: np.ndarray
 ) -> np.ndarray:
-    """Predict some thousand rows at a time: a copy of all inputs of a large table would not be lean."""
+    """Predict some thousand rows at a time: a copy of all inputs of a large table would not be lean.
+
+    Returns:
+        The predictions of all rows.
+    """
     blocks = [predict(_design(problem, rows[i : i + MOST_ROWS])) for i in range(0, len(rows), MOST_ROWS)]
     return np.concatenate(blocks).astype(np.float64) if blocks else empty

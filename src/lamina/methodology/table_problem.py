@@ -62,6 +62,7 @@ def problem_of_table(
     for name in targets:
         if name not in table.columns:
             raise unknown_column(name, table)
+    _enough_rows(table, settings, tested=test is not None)
     if settings.drop_unlabelled:
         table, dropped = _labelled(table, targets)
         if dropped:
@@ -103,6 +104,22 @@ def problem_of_table(
     return problem, Findings(
         table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words
     )
+
+
+def _enough_rows(table: Table, settings: Settings, *, tested: bool) -> None:
+    """Refuse a table of fewer rows than parts; said before anything is concluded from so few.
+
+    Raises:
+        DataError: If there are too few.
+    """
+    shares = settings.split[:2] if tested else settings.split
+    least = max(2, sum(share > 0 for share in shares))
+    if table.n_rows < least:
+        raise DataError(
+            f"{table.n_rows} row{'' if table.n_rows == 1 else 's'}, but at least {least} are needed to split them",
+            where=shown(table.name, 200),
+            mend="give more rows (some hundreds, to learn anything)",
+        )
 
 
 def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, int]:

@@ -220,6 +220,12 @@ class Predictor:
         folder = Path(path)
         if (folder / "run.toml").exists() or (folder / "model").is_dir():
             folder = folder / "model"
+            if not folder.exists():
+                raise CheckpointError(
+                    "holds no model: the fit has not come so far",
+                    where=shown(path, 200),
+                    mend=f"go on with: lamina fit --resume {shown(path, 200)}",
+                )
         refuse_foreign(folder, "manifest.json")
         generation = read_generation(folder)
         for name in (CARD, WEIGHTS, PREPARATION):
@@ -238,6 +244,10 @@ class Predictor:
             }
             preparation = read[content["preparation"]["kind"]](content["preparation"]["facts"], arrays)
             facts = dict(content["facts"])
+        except CheckpointError as error:
+            if error.where.startswith(str(folder)):
+                raise
+            raise CheckpointError(str(error), where=where, mend="use an intact copy of the run") from None
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"its content cannot be used: {shown(repr(error))}", where=where, mend="use an intact copy of the run"

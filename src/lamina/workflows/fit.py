@@ -124,6 +124,7 @@ class _Decided:
     findings: Findings | None
     settings: Settings
     reasons: dict[str, str]
+    notes: tuple[str, ...]
 
 
 class _Fit:
@@ -203,12 +204,13 @@ class _Fit:
         tested = table_of(test, self.settings) if test is not None else None
         problem, findings = self.problem(opened, targets, tested)
         settings, reasons = complete(self.settings, problem)
+        settings, notes = fitting(settings, self.settings, len(problem.split.train))
         likelihood = likelihood_for(problem.targets, settings.smoothing)
         with torch.device("meta"):
             model_card(settings, problem, likelihood.n_outputs).build()
         if settings.tensorboard:
             TensorBoard(Path())  # refuses where it is not installed
-        return _Decided(tested, problem, findings, settings, reasons)
+        return _Decided(tested, problem, findings, settings, reasons, notes)
 
     def session(self, folder: RunFolder, card: dict[str, Any], opened: Opened, decided: _Decided) -> Session:
         """Say what was decided and write ``run.toml``.
@@ -221,6 +223,8 @@ class _Fit:
             tell_findings(self.display, problem, findings)
         elif isinstance(opened.data, ImageSet):
             tell_pictures(self.display, problem, opened.data)
+        for text in decided.notes:
+            self.display.fact("note", "", text)
         chosen = {name: getattr(settings, name) for name in reasons}
         card["chosen"] = {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items() if v is not None}
         folder.write_card(card)
@@ -313,6 +317,29 @@ class _Fit:
         )
 
 
+def fitting(settings: Settings, given: Settings, n: int) -> tuple[Settings, tuple[str, ...]]:
+    """Bring settings that go beyond the data to what is possible.
+
+    Args:
+        settings: Without an open choice.
+        given: As asked for.
+        n: Training examples.
+
+    Returns:
+        The settings, and what was changed or will have no effect.
+    """
+    notes = []
+    if settings.batch_size is not None and settings.batch_size > n:
+        notes.append(f"batch_size {settings.batch_size:,} is more than the {n:,} training examples: {n:,} is used")
+        settings = replace(settings, batch_size=n)
+    if given.patience is not None and settings.epochs is not None and given.patience >= settings.epochs:
+        notes.append(
+            f"patience {given.patience:,} is not less than epochs {settings.epochs:,}: training will not stop early, "
+            "the best weights are restored all the same"
+        )
+    return settings, tuple(notes)
+
+
 def in_unicode(text: str) -> str:
     """Return a name as it can be kept in a file: bytes that are not UTF-8 become a backslash, x, two digits."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
@@ -371,5 +398,7 @@ def require_baseline(facts: FitFacts) -> None:
         diagnosis = section.diagnosis
         if diagnosis is not None and diagnosis.regime == "worse than baseline":
             raise CheckNotMet(
-                diagnosis.verdict, where="--require baseline", mend="look at the report; the model is saved"
+                diagnosis.verdict.split(". ")[0].rstrip("."),
+                where="--require baseline",
+                mend="look at the report; the model is saved",
             )

@@ -118,6 +118,8 @@ def tell_results(
     if not trained.updates:
         text = "the run had ended already; nothing was left to train (give more --epochs to go on)"
         display.fact("note", "", text)
+    if trained.stopped and "minutes" in trained.stopped:
+        display.line("training", f"stopped by --minutes: {trained.stopped} is over")
     if trained.best_epoch and len(trained.history.records) > trained.best_epoch:
         display.line("training", f"best epoch {trained.best_epoch}, restored")
     for entry, section in zip(scored, facts.targets, strict=True):

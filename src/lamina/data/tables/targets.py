@@ -92,7 +92,7 @@ def infer_target(
     if len(gone):
         lines = ", ".join(_line(table, int(row)) for row in gone[:5]) + (", ..." if len(gone) > 5 else "")
         raise DataError(
-            f"the target is missing in {len(gone):,} row{'s' if len(gone) > 1 else ''} ({table.unit} {lines})",
+            f"the target is missing in {len(gone):,} row{'s' if len(gone) > 1 else ''} ({table.unit}{'s' if len(gone) > 1 else ''} {lines})",
             where=f'{shown(table.name)} column "{shown(column)}"',
             mend="fill it in, or leave these rows out: --drop-unlabelled",
         )
