@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from lamina.estimators import NeuralClassifier, NeuralRegressor
 
 FEW = 25
-ESTIMATORS = [NeuralClassifier(epochs=FEW), NeuralRegressor(epochs=FEW)]
+ESTIMATORS = [NeuralClassifier(epochs=FEW, learning_rate=1e-2), NeuralRegressor(epochs=FEW, learning_rate=1e-2)]
 
 
 @parametrize_with_checks(ESTIMATORS)

@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         6 diverged, 7 a check not met, 130 and 143 stopped by a signal.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    # Threads that wait for one another in a loop make a busy machine many times slower; must stand before torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name outside the locale's letters must not end the run

@@ -169,6 +169,8 @@ class Phase:
         for message in generations.messages:
             self.note(message)
         if newest is None:
+            if not self.suffix:
+                self.note("there is no checkpoint to go on from: training begins anew")
             return None
         state = read_checkpoint(newest, callbacks)
         if max_epochs > newest.meta["max_epochs"]:

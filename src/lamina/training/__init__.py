@@ -1,6 +1,8 @@
 """Training: the loop, steps, callbacks, checkpoints."""
 
+from lamina.training.backprop import BackpropStep
 from lamina.training.callback import Callback
+from lamina.training.choose import choose_step
 from lamina.training.fit import fit, full_state
 from lamina.training.gradient_step import GradientStep
 from lamina.training.history import History
@@ -9,6 +11,7 @@ from lamina.training.run import Run
 from lamina.training.step import Step
 
 __all__ = [
+    "BackpropStep",
     "Callback",
     "GradientStep",
     "History",
@@ -17,6 +20,7 @@ __all__ = [
     "Run",
     "Step",
     "Supervised",
+    "choose_step",
     "fit",
     "full_state",
 ]

@@ -66,7 +66,7 @@ class _FusedAdam:
         for i, state in enumerate(states):
             state["step"] = counts[i]
         self.counts = counts.numpy()
-        self.numbers: list[tuple[float, ...]] = []
+        self.numbers: list[tuple[float | int, ...]] = []
         self.calls: list[_Call] = []
 
     def __call__(self) -> None:
@@ -86,7 +86,7 @@ class _FusedAdam:
         for place, parameters, m, v, steps, options in self.calls:
             self.kernel(parameters, gradients[place], m, v, [], steps, **options)
 
-    def _calls(self, numbers: list[tuple[float, ...]]) -> list[_Call]:
+    def _calls(self, numbers: list[tuple[float | int, ...]]) -> list[_Call]:
         """Bind the kernel to runs of groups with the same numbers.
 
         Returns:

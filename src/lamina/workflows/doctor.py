@@ -190,20 +190,13 @@ def _disk() -> Check:
 
 def _threads() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from lamina.training.threads import cpu_quota
+
     quota = cpu_quota()
     text = f"{cores} {'core' if cores == 1 else 'cores'}"
     if quota is not None and quota < cores:
         text += f", limited to the time of {quota:g}"
     return Check("threads", True, text)
-
-
-def cpu_quota() -> float | None:
-    """Return how many cores' time the container may use (Linux control groups), or None without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def _extras() -> list[Check]:
