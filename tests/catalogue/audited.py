@@ -1,4 +1,7 @@
-"""Load, predict, evaluate and report under an audit hook; prints what it saw that it should not have, as JSON.
+"""Load, predict, evaluate and report twice under an audit hook; prints what it saw that it should not have, as JSON.
+
+Permitted are Python's byte code, the null device, and, in the first round only, what libraries do while they import the
+rest of themselves: compiling their own text, and making the cache folders of torch and matplotlib below /tmp.
 
     python audited.py FOLDER RUN INPUT
 """
@@ -31,6 +34,7 @@ def main() -> int:
 
     assert matplotlib.pyplot and pyarrow.csv and pyarrow.parquet and sklearn.metrics and torch and lamina
     here, seen, counts = Path.cwd(), [], {}
+    state = {"first": True}  # the first round, in which libraries still import parts of themselves
     library = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve(), Path(os.__file__).parent.resolve()]
     source_code = Path(lamina.__file__).parent.resolve()
 
@@ -40,6 +44,8 @@ def main() -> int:
         place = Path(os.path.realpath(os.fsdecode(path)))
         if place.suffix == ".pyc" or "__pycache__" in place.parts:
             return True  # Python's byte code
+        if state["first"] and place.is_relative_to("/tmp") and place.name.startswith(("torchinductor_", "matplotlib-")):
+            return True  # caches of torch and matplotlib, made by their import
         return place.is_relative_to(here) or str(place) == os.devnull
 
     def code_of_a_library(name: object) -> bool:
@@ -73,18 +79,23 @@ def main() -> int:
             if name in {"evil_module", "evil"}:
                 seen.append([event, repr(arguments)[:200]])
         elif event in {"compile", "exec"}:
+            if state["first"] and "evil" not in repr(arguments)[:2000]:
+                return  # torch and matplotlib make named tuples, dataclasses and templates of their own while they are imported
             subject = arguments[1] if event == "compile" else getattr(arguments[0], "co_filename", "")
             text = arguments[0] if event == "compile" else None
             if not code_of_a_library(subject) or (isinstance(text, str | bytes) and "evil" in str(text)):
                 seen.append([event, repr(arguments)[:200]])
 
     sys.addaudithook(hook)
-    codes = [
-        command_line(["predict", run, source, "-o", "out.csv", "--quiet"]),
-        command_line(["predict", run, source, "-o", "out.parquet", "--quiet"]),
-        command_line(["evaluate", run, source, "--quiet"]),
-        command_line(["report", run, "--quiet"]),
-    ]
+    codes = []
+    for _ in range(2):
+        codes += [
+            command_line(["predict", run, source, "-o", "out.csv", "--quiet", "--overwrite"]),
+            command_line(["predict", run, source, "-o", "out.parquet", "--quiet", "--overwrite"]),
+            command_line(["evaluate", run, source, "--quiet"]),
+            command_line(["report", run, "--quiet"]),
+        ]
+        state["first"] = False
     print("\n" + json.dumps({"codes": codes, "seen": seen, "opened": counts.get("open", 0), "compiled": counts.get("compile", 0)}))
     return 0
 

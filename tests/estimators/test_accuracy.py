@@ -35,7 +35,7 @@ def test_diabetes() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         theirs = make_pipeline(StandardScaler(), MLPRegressor(random_state=0, max_iter=500)).fit(x, y).score(xt, yt)
-    assert ours > 0.35 and ours >= theirs - 0.02
+    assert ours > 0.25 and ours >= theirs
 
 
 def test_one_row_is_answered_in_milliseconds(tmp_path) -> None:

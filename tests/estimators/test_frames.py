@@ -45,7 +45,7 @@ def test_frames_of_numbers_are_matrices_with_names(make) -> None:
     fitted = classifier().fit(frame, Y)
     assert list(fitted.feature_names_in_) == ["a", "b", "c"]
     assert np.array_equal(fitted.predict_proba(frame), classifier().fit(matrix, Y).predict_proba(matrix))
-    with pytest.raises(ValueError, match="(?s)feature names should match.*order"):  # C16, scikit-learn's rule
+    with pytest.raises(ValueError, match=r"(?s)feature names should match.*order"):  # C16, scikit-learn's rule
         fitted.predict(make({name: NUMBERS[name] for name in "cba"}))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         fitted.predict(matrix)
@@ -120,7 +120,7 @@ def test_names_that_are_no_texts_and_repeated_names() -> None:  # B36
     numbers = pd.DataFrame({("x", 1): NUMBERS["a"], ("y", 2): NUMBERS["b"]}, index=[0] * N)
     assert list(classifier().fit(numbers, Y).predictor_.preparation.encoders) == ["x.1", "y.2"]
     frame.columns = ["a", "a"]
-    with pytest.raises((DataError, ValueError), match='two columns are called "a"|unique column names'):
+    with pytest.raises((DataError, ValueError), match=r'two columns are called "a"|unique column names'):
         classifier().fit(frame, Y)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lamina.data.tables.frame import table_from
-from lamina.methodology.array_problem import NumberColumns, fit_numbers, hash_rows, split_off
+from lamina.methodology.array_problem import NumberColumns, fit_numbers, hash_rows, split_off, validation_share
 
 CELLS = st.floats(-1e9, 1e9, width=32) | st.just(float("nan"))
 MATRICES = hnp.arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=CELLS)
@@ -64,6 +64,18 @@ def test_split_off_keeps_every_row_once_and_every_class_in_training(n, fraction,
     assert set(codes[split.train]) == set(codes)
     assert len(split.valid) == 0 or abs(len(split.valid) - n * fraction) <= 1 + np.sum(np.bincount(codes) == 1)
     assert (len(split.valid) > 0) <= (n * fraction >= 10)
+
+
+def test_validation_share() -> None:
+    assert [round(n * validation_share(n)) for n in (30, 40, 100, 200, 400, 500, 10_000)] == [
+        8,
+        10,
+        25,
+        50,
+        50,
+        50,
+        1000,
+    ]
 
 
 def test_split_off_is_stratified() -> None:

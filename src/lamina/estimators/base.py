@@ -23,7 +23,14 @@ from lamina.errors import ConfigError, DataError, nearest, shown
 from lamina.estimators.evidence import Evidence, gather_evidence, write_report
 from lamina.estimators.inputs import as_numbers, as_table, column_names, is_frame, is_mixed, is_pandas, roles_for
 from lamina.estimators.stored import facts_of, plain, stored_facts
-from lamina.methodology.array_problem import NumberColumns, fit_numbers, hash_rows, problem_of_arrays, split_off
+from lamina.methodology.array_problem import (
+    NumberColumns,
+    fit_numbers,
+    hash_rows,
+    problem_of_arrays,
+    split_off,
+    validation_share,
+)
 from lamina.methodology.baseline import complete
 from lamina.methodology.train import Hooks, Trained, train
 from lamina.runs.predictor import Predictor
@@ -119,6 +126,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             data, values = _rows(data, order), values[order]
             weights = None if weights is None else weights[order]
         stratify = values.astype(np.int64) if hasattr(self, "classes_") else None
+        fraction = validation_share(len(values)) if fraction is None else fraction
         split = split_off(len(values), fraction, settings.seed, stratify)
         index, split, weights = _copies(split, weights, len(values))
         if index is not None:
@@ -141,11 +149,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         # In double precision a row's answer does not depend, visibly, on the rows that it is asked with.
         self._network = copy.deepcopy(predictor.model).double().requires_grad_(False)
 
-    def _checked(self) -> tuple[Settings, float]:
+    def _checked(self) -> tuple[Settings, float | None]:
         """Check the parameters.
 
         Returns:
-            The settings they stand for, and the share of the validation part.
+            The settings they stand for, and the share of the validation part if it is given.
 
         Raises:
             ConfigError: If one cannot be used.
@@ -153,14 +161,14 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         owner = type(self).__name__
         given = {name: plain(value) for name, value in self.get_params(deep=False).items() if name not in _NO_SETTINGS}
         fraction = self.validation_fraction
-        if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 0.5:
+        if fraction is not None and not (isinstance(fraction, int | float | np.number) and 0 <= fraction <= 0.5):
             raise ConfigError(
                 f"validation_fraction must be between 0 and 0.5, got {shown(fraction)}",
                 where=owner,
                 mend="0 trains on all rows, without early stopping",
             )
         settings = Settings().with_changes({**given, "seed": _seed(self.random_state)}, where=owner)
-        return settings, float(fraction)
+        return settings, None if fraction is None else float(fraction)
 
     def _read_for_fit(self, x: Any) -> tuple[np.ndarray | Table, Any]:
         """Read X as a matrix if it is all numbers, else as a table; keep names and number of columns.
@@ -317,7 +325,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             The file.
 
         Raises:
-            ConfigError: If the estimator was loaded (what the report shows is not stored), or only one of X and y given.
+            ConfigError: If the estimator was loaded (what the report shows is not stored), or X or y alone is given.
         """
         check_is_fitted(self)
         if self._evidence is None:

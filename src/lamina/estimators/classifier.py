@@ -42,8 +42,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate: ``constant``, ``cosine``, ``linear``, ``one-cycle``, ``plateau``.
         patience: Epochs without progress on validation before stopping.
-        validation_fraction: Share of the rows kept to stop by; 0 for none. Below 10 such rows all rows train, and the
-            training loss decides.
+        validation_fraction: Share of the rows kept to stop by; 0 for none. None: a tenth, of few rows up to a quarter.
+            Where it would be fewer than 10 rows all rows train, and the training loss decides.
         second_pass: After early stopping ``retrain`` for as many steps on all rows, or ``continue`` on them.
         clip_norm: Rescale the gradient to at most this norm.
         clip_value: Clip each element of the gradient to plus or minus this.
@@ -87,7 +87,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         momentum: float = 0.9,
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
         patience: int | None = None,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         second_pass: Literal["none", "retrain", "continue"] = "none",
         clip_norm: float | None = None,
         clip_value: float | None = None,

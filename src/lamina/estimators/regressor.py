@@ -81,7 +81,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         momentum: float = 0.9,
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
         patience: int | None = None,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         second_pass: Literal["none", "retrain", "continue"] = "none",
         clip_norm: float | None = None,
         clip_value: float | None = None,

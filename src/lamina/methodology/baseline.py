@@ -54,9 +54,17 @@ def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, st
             if numbers
             else ("valid_loss", "the likelihood of the validation part")
         ),
+        "second_pass": (
+            ("retrain", "few rows: the validation part is worth learning from")
+            if n <= FEW_ROWS and len(problem.split.valid)
+            else ("none", "many rows, or no validation part")
+        ),
         "augment": (False, "only for pictures"),
     }
 
+
+FEW_ROWS = 20_000
+"""Up to so many training rows of a table the second pass is worth its time."""
 
 TABLE_PACE = [
     (2_000, 32, 6_000),
@@ -87,6 +95,7 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
         "schedule": ("one-cycle", "few epochs are planned"),
         "patience": (epochs, "the one-cycle schedule needs its end"),
         "monitor": ("valid_loss", "the likelihood of the validation part"),
+        "second_pass": ("none", "many rows, or no validation part"),
         "augment": (convolutional, "small shifts keep the class of a picture"),
     }
 

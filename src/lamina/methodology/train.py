@@ -38,7 +38,9 @@ class Trained:
     """What training gave.
 
     Attributes:
-        predictor: The network with the best weights, ready to predict.
+        predictor: The network, ready to predict.
+        judged: The network with the best weights of the first pass, which has not learnt from the validation part: for
+            the figures of that part. The same as ``predictor`` where there was no second pass.
         history: A record an epoch.
         best_epoch: Epoch of the best weights; 0 if none was better than the start.
         stopped: Why training ended, or None when all epochs were made.
@@ -50,6 +52,7 @@ class Trained:
     """
 
     predictor: Predictor
+    judged: Predictor
     history: History
     best_epoch: int
     stopped: str | None
@@ -110,14 +113,20 @@ def _passes(plan: Plan) -> Trained:
     plain = for_scoring(plan.likelihood)
     delta = _spread_shift(plan, first.step.model, plain)
     phases = [first]
-    if settings.second_pass != "none" and not first.interrupted and early.best_steps:
+    if settings.second_pass in {"retrain", "continue"} and not first.interrupted and early.best_steps:
         phases.append(_second_pass(plan, first, history, early))
     last = phases[-1]
-    model = _own(last.step.model.cpu())
-    if delta:
-        shift_spread(model, delta)
+
+    def predictor(phase: Phase) -> Predictor:
+        model = _own(phase.step.model.cpu())
+        if delta:
+            shift_spread(model, delta)
+        return Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts))
+
+    judged = predictor(first)
     return Trained(
-        predictor=Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts)),
+        predictor=judged if last is first else predictor(last),
+        judged=judged,
         history=history,
         best_epoch=early.best_epoch,
         stopped=last.stopped or first.stopped,

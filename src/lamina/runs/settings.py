@@ -54,8 +54,8 @@ class Settings:
         None, "epochs without progress on validation before stopping", 1, 10_000_000, safe=True
     )
     monitor: str | None = _setting(None, "the recorded figure that early stopping watches")
-    second_pass: Literal["none", "retrain", "continue"] = _setting(
-        "none", "after early stopping: train anew for as many steps on all but the test part, or continue on it"
+    second_pass: Literal["none", "retrain", "continue"] | None = _setting(
+        None, "after early stopping: train anew for as many steps on all but the test part, or continue on it"
     )
     clip_norm: float | None = _setting(None, "rescale the gradient to at most this norm", 1e-12, 1e12)
     clip_value: float | None = _setting(None, "clip each gradient element to plus or minus this", 1e-12, 1e12)

@@ -190,9 +190,12 @@ def _disk() -> Check:
 
 def _threads() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    from lamina.training.threads import cpu_quota
-
-    quota = cpu_quota()
+    try:
+        from lamina.training.threads import cpu_quota
+    except ImportError:  # without torch, which another line tells
+        quota = None
+    else:
+        quota = cpu_quota()
     text = f"{cores} {'core' if cores == 1 else 'cores'}"
     if quota is not None and quota < cores:
         text += f", limited to the time of {quota:g}"

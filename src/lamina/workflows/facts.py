@@ -93,12 +93,14 @@ def score_reference(reference: Reference, truth: np.ndarray, part: str, seed: in
     return scores_for(kind, truth, mean=predictions, seed=seed)
 
 
-def score_all(problem: Problem, predictor: Predictor, references: Sequence[Reference], seed: int) -> list[Scored]:
+def score_all(problem: Problem, trained: Trained, references: Sequence[Reference], seed: int) -> list[Scored]:
     """Predict every part once and score our model and the baselines.
+
+    Training and validation part are judged by the network that has learnt from the training part alone.
 
     Args:
         problem: What was learnt.
-        predictor: Our model.
+        trained: Our model.
         references: The baselines.
         seed: Of the bootstrap.
 
@@ -108,6 +110,7 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
     rows = problem.scored_rows(seed)
     outputs, said = {}, {}
     for part, chosen in rows.items():
+        predictor = trained.predictor if part == "test" else trained.judged
         outputs[part] = predictor.outputs(problem.inputs, torch.from_numpy(chosen))
         said[part] = predictor.read(outputs[part])
     found = []
@@ -117,7 +120,7 @@ def score_all(problem: Problem, predictor: Predictor, references: Sequence[Refer
         nll: dict[str, np.ndarray | None] = dict.fromkeys(rows)
         if len(problem.targets) == 1:
             for part, chosen in rows.items():
-                nll[part] = -predictor.log_prob(outputs[part], problem.encoded[torch.from_numpy(chosen)])
+                nll[part] = -trained.predictor.log_prob(outputs[part], problem.encoded[torch.from_numpy(chosen)])
         scores = {}
         for part in rows:
             answer = said[part][column]

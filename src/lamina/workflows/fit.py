@@ -288,12 +288,12 @@ class _Fit:
         self, session: Session, trained: Trained, baselines: Sequence[Reference]
     ) -> tuple[FitFacts, list[Scored]]:
         problem, settings = session.problem, session.settings
-        scored = score_all(problem, trained.predictor, baselines, settings.seed)
+        scored = score_all(problem, trained, baselines, settings.seed)
         sections = []
         for column, entry in enumerate(scored):
             section = target_facts(entry, session, trained)
             if settings.importance:
-                found = importance_facts(problem, trained.predictor, column, settings)
+                found = importance_facts(problem, trained.judged, column, settings)
                 section = replace(section, importance=found, importance_metric=leading_metric(entry.kind))
             sections.append(section)
         run = session.run_card(trained, time.monotonic() - self.began)

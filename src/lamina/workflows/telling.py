@@ -122,6 +122,8 @@ def tell_results(
         display.line("training", f"stopped by --minutes: {trained.stopped} is over")
     if trained.best_epoch and len(trained.history.records) > trained.best_epoch:
         display.line("training", f"best epoch {trained.best_epoch}, restored")
+    if trained.judged is not trained.predictor:
+        display.line("", "then a second pass on the training and the validation part (--set second_pass=none)")
     for entry, section in zip(scored, facts.targets, strict=True):
         part = "test" if len(entry.truth["test"]) else "valid"
         name = f"{entry.target.name}: " if len(scored) > 1 else ""
