@@ -132,7 +132,9 @@ def main() -> None:
     parser.add_argument("--tables", nargs="*", default=None)
     parser.add_argument("--set", nargs="*", default=[], dest="changes")
     arguments = parser.parse_args()
-    settings = Settings().with_changes({"threads": "1", **dict(c.split("=", 1) for c in arguments.changes)}, where="--set")
+    settings = Settings().with_changes(
+        {"threads": "1", **dict(c.split("=", 1) for c in arguments.changes)}, where="--set"
+    )
     lines = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     done = {(line["table"], line["seed"]) for line in lines}
     for seed in range(arguments.seeds):

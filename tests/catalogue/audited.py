@@ -25,11 +25,6 @@ def main() -> int:
     import torch
 
     import lamina.cli.evaluate
-    import lamina.cli.predict
-    import lamina.cli.report
-    import lamina.workflows.evaluate
-    import lamina.workflows.predict
-    import lamina.workflows.report
     from lamina.cli.main import main as command_line
 
     assert matplotlib.pyplot and pyarrow.csv and pyarrow.parquet and sklearn.metrics and torch and lamina
@@ -53,24 +48,45 @@ def main() -> int:
         place = Path(text)
         if place.is_absolute():
             return any(place.resolve().is_relative_to(one) for one in [*library, source_code])
-        # templates of the package (jinja2), dataclasses, named tuples and frozen modules are compiled from their own text
+        # the package's templates, dataclasses, named tuples and frozen modules are compiled from their own text
         return text.startswith(("<frozen", "<string>", "<unknown>", "<template>")) or text.endswith(".j2")
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         counts[event] = counts.get(event, 0) + 1
-        if event.startswith(("pickle.", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "urllib.", "http.")):
+        if event.startswith(
+            ("pickle.", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "urllib.", "http.")
+        ):
             seen.append([event, repr(arguments)[:200]])
-        elif event in {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.startfile", "ctypes.dlopen", "marshal.loads"}:
+        elif event in {
+            "os.system",
+            "os.exec",
+            "os.posix_spawn",
+            "subprocess.Popen",
+            "os.startfile",
+            "ctypes.dlopen",
+            "marshal.loads",
+        }:
             name = arguments[0] if arguments else None
             if event == "marshal.loads" or (event == "ctypes.dlopen" and (name is None or code_of_a_library(name))):
                 return  # byte code and native parts of libraries imported late
             seen.append([event, repr(arguments)[:200]])
         elif event == "open":
             path, mode, flags = arguments
-            writes = isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
+            writes = isinstance(flags, int) and bool(
+                flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+            )
             if (writes or any(letter in str(mode or "") for letter in "wax+")) and not allowed_to_write(path):
                 seen.append([event, repr(arguments)[:200]])
-        elif event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.move", "os.truncate"}:
+        elif event in {
+            "os.rename",
+            "os.mkdir",
+            "os.remove",
+            "os.rmdir",
+            "os.link",
+            "os.symlink",
+            "shutil.move",
+            "os.truncate",
+        }:
             paths = [one for one in arguments[:2] if isinstance(one, str | bytes | os.PathLike)]
             if not all(allowed_to_write(one) for one in paths):
                 seen.append([event, repr(arguments)[:200]])
@@ -80,7 +96,7 @@ def main() -> int:
                 seen.append([event, repr(arguments)[:200]])
         elif event in {"compile", "exec"}:
             if state["first"] and "evil" not in repr(arguments)[:2000]:
-                return  # torch and matplotlib make named tuples, dataclasses and templates of their own while they are imported
+                return  # torch and matplotlib make named tuples and dataclasses while they are imported
             subject = arguments[1] if event == "compile" else getattr(arguments[0], "co_filename", "")
             text = arguments[0] if event == "compile" else None
             if not code_of_a_library(subject) or (isinstance(text, str | bytes) and "evil" in str(text)):
@@ -96,7 +112,12 @@ def main() -> int:
             command_line(["report", run, "--quiet"]),
         ]
         state["first"] = False
-    print("\n" + json.dumps({"codes": codes, "seen": seen, "opened": counts.get("open", 0), "compiled": counts.get("compile", 0)}))
+    print(
+        "\n"
+        + json.dumps(
+            {"codes": codes, "seen": seen, "opened": counts.get("open", 0), "compiled": counts.get("compile", 0)}
+        )
+    )
     return 0
 
 

@@ -53,7 +53,9 @@ class Place:
         picture.save(place, **options)
         return place
 
-    def photos(self, root: str = "photos", *, each: int = 12, side: int = 8, classes: Sequence[str] = ("cat", "dog")) -> Path:
+    def photos(
+        self, root: str = "photos", *, each: int = 12, side: int = 8, classes: Sequence[str] = ("cat", "dog")
+    ) -> Path:
         for k, name in enumerate(classes):
             for i in range(each):
                 self.picture(f"{root}/{name}/{i}.png", _noise(f"{name}{i}", side) // 2 + np.uint8(100 * (k % 2)))
@@ -92,6 +94,7 @@ class Case:
         columns: Width of the terminal.
         encoding: Of standard output and error.
         codes: Other exit codes that are right too.
+        fault: What the code does not do yet; the case must fail until it does.
     """
 
     id: str
@@ -108,6 +111,7 @@ class Case:
     stdin: bytes | None = None
     encoding: str = "utf-8"
     codes: Sequence[int] = field(default=())
+    fault: str = ""
 
     @property
     def words(self) -> list[str]:

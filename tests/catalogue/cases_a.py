@@ -1,5 +1,7 @@
 """A. Command line and configuration."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import os

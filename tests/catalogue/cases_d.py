@@ -1,5 +1,7 @@
 """D. Pictures."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import gzip
@@ -38,7 +40,7 @@ def modes(place: Place) -> None:
     place.picture("photos/cat/palette.png", colour.convert("P"))
     place.picture("photos/cat/print.jpg", colour.convert("CMYK"))
     place.picture("photos/dog/clear.png", colour.convert("RGBA"))
-    place.picture("photos/dog/deep.png", Image.fromarray((noise[:, :, 0].astype(np.uint16) * 257)))
+    place.picture("photos/dog/deep.png", Image.fromarray(noise[:, :, 0].astype(np.uint16) * 257))
     place.picture("photos/dog/moving.gif", colour, save_all=True, append_images=[colour.convert("L").convert("RGB")])
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -138,4 +140,3 @@ CASES = [
     Case("D14-link-loop", loop, FIT, 0, ["1 links lead back", "not followed"]),
     Case("D15-all-black", black, FIT, 0, ["24 pictures"]),
 ]  # fmt: skip
-

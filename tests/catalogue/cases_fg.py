@@ -1,5 +1,7 @@
 """F and G. Downloads, and the numerics of training."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import json
@@ -31,6 +33,12 @@ def no_home(place: Place) -> None:
     place.write("t.csv", GOOD)
 
 
+def nothing_learnt(place: Place, said: Said) -> None:
+    """No model of numbers that are not finite is left behind."""
+    assert not (place.path / "runs/t-1/model").exists()
+    assert (place.path / "runs/t-1/run.toml").exists()
+
+
 def strict_history(place: Place, said: Said) -> None:
     lines = (place.path / "runs/t-1/history.jsonl").read_text().splitlines()
     assert lines
@@ -56,7 +64,7 @@ CASES = [
     Case("F9-cache-cannot-be-made", cache_is_a_file, "fit mnist --data-dir data", 5, ["data"], ["--data-dir"]),
     Case("G9-batch-larger-than-data", csv(GOOD), f"fit t.csv --epochs 2 {SMALL} --set batch_size=4096", 0, ["batch_size 4,096", "39 is used"], fast=False),
     Case("G13-learning-rate-1e6", NUMBER, f"fit t.csv --epochs 30 --lr 1e12 --set optimizer=sgd --set schedule=constant {SMALL}", 6,
-         ["update 2"], ["learning_rate"], left=["runs/*"], fast=False, after=strict_history),
+         ["update 2"], ["learning_rate"], left=["runs/*"], fast=False, after=nothing_learnt),
     Case("G14-patience-beyond-epochs", csv(GOOD), "fit t.csv --set patience=9", 0, ["patience"]),
     Case("G14-no-validation-rows", csv(GOOD), "fit t.csv --split 0.75,0,0.25", 0, ["validation"], codes=(3,)),
     Case("G16-require-baseline", csv(guess()), f"fit t.csv --epochs 1 --lr 1e-9 {SMALL} --require baseline", 7,

@@ -1,5 +1,7 @@
 """H. Checkpoints and resume."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import json
@@ -88,7 +90,12 @@ def cut_log(place: Place) -> None:
 
 def four_epochs(place: Place, said: Said) -> None:
     lines = (place.path / "run/history.jsonl").read_text().splitlines()
-    assert [json.loads(line).get("epoch", json.loads(line).get("data", {}).get("epoch")) for line in lines] == [1, 2, 3, 4]
+    assert [json.loads(line).get("epoch", json.loads(line).get("data", {}).get("epoch")) for line in lines] == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 CHANGED = ["run/*", "run/.lock*"]

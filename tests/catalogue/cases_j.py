@@ -1,5 +1,7 @@
 """J. Load and predict."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import csv as reader

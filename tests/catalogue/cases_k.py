@@ -1,5 +1,7 @@
 """K. Reports and outputs."""
 
+# ruff: noqa: E501 - a case is a row of a table
+
 from __future__ import annotations
 
 import html.parser
@@ -100,7 +102,9 @@ def interrupted(place: Place) -> None:
 
     run = place.run("classes")
     facts = read_facts(run)
-    stopped = dataclasses.replace(facts.run, state="interrupted", message="a signal ended the run", mend="lamina fit --resume run")
+    stopped = dataclasses.replace(
+        facts.run, state="interrupted", message="a signal ended the run", mend="lamina fit --resume run"
+    )
     render_to(run, dataclasses.replace(facts, run=stopped))
 
 
@@ -123,6 +127,16 @@ def wide(n: int) -> bytes:
 LONG = "w" * 10_000
 RIGHT_TO_LEFT: Make = csv(column("עברית 猫 \U0001f600 é", lambda i: ("שלום", "猫猫", "\U0001f600")[i % 3]))
 
+
+def diverged(place: Place) -> None:
+    """A run that ended without a model."""
+    from catalogue.case import call
+
+    place.write("n.csv", text(rows(kind="number")))
+    words = "fit n.csv --out run --epochs 9 --lr 1e12 --set optimizer=sgd --set schedule=constant --threads 1 --set hidden=8"
+    assert call(words.split()).code == 6
+
+
 CASES = [
     Case("K1-payloads", hostile, "fit t.csv", 0, after=harmless),
     Case("K2-a-thousand-columns", csv(wide(1000)), "fit t.csv", 0, ["1001 columns"], after=small),
@@ -133,6 +147,15 @@ CASES = [
     Case("K5-very-long-labels", csv(column(f"long{LONG}", lambda i: f"{LONG}{i % 3}")), "fit t.csv", 0, silent=[LONG], after=small),
     Case("K6-report-fails", broken_page, "fit t.csv", 5, ["memory"], ["smaller"], left=["runs/*"], after=model_is_there, codes=(1,)),
     Case("K8-interrupted", interrupted, "report run", 0, changed=["run/report.*"], after=says_so),
+    Case(
+        "K8-failed",
+        diverged,
+        "report run",
+        0,
+        ["run/report.html"],
+        left=["run/report.*"],
+        fault="a run that diverged leaves no report that says so",
+    ),
     Case("K10-json", csv(GOOD), "fit t.csv --json", 0, after=one_json),
     Case("K12-report-again", finished, "report run", 0, ["run/report.html"], changed=["run/report.*"], after=same_bytes),
 ]  # fmt: skip

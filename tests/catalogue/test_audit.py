@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from catalogue.case import Runs, Place, rows, text
+from catalogue.case import Place, Runs, rows, text
 
 PACKAGE = Path(__file__).parents[2] / "src" / "lamina"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -19,7 +19,13 @@ AUDITED = Path(__file__).with_name("audited.py")
 
 FORBIDDEN_NAMES = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "yaml", "_pickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
-FORBIDDEN_ATTRIBUTES = {("torch", "load"), ("torch", "save"), ("torch", "hub"), ("os", "system"), ("subprocess", "Popen")}
+FORBIDDEN_ATTRIBUTES = {
+    ("torch", "load"),
+    ("torch", "save"),
+    ("torch", "hub"),
+    ("os", "system"),
+    ("subprocess", "Popen"),
+}
 IMPORTS_BY_NAME = {
     "cli/_group.py": "the module of a command, from the closed table COMMANDS",
     "cli/_state.py": "libraries imported ahead by a thread, their names constants of the commands",
@@ -80,7 +86,9 @@ def test_the_hook_sees(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     harmed = tmp_path / "harmed.py"
     harmed.write_text(text_of[:a] + harm + text_of[b:])
-    done = subprocess.run([sys.executable, str(harmed), str(tmp_path / "in"), "r", "s"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, str(harmed), str(tmp_path / "in"), "r", "s"], capture_output=True, text=True, timeout=300
+    )
     assert done.stdout, done.stderr
     events = {event for event, _ in json.loads(done.stdout.splitlines()[-1])["seen"]}
     assert {"pickle.find_class", "open", "socket.connect", "compile"} <= events
@@ -92,7 +100,10 @@ def names(tree: ast.AST) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found += [(node.lineno, node.module or ""), *((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)]
+            found += [
+                (node.lineno, node.module or ""),
+                *((node.lineno, f"{node.module}.{alias.name}") for alias in node.names),
+            ]
         elif isinstance(node, ast.Attribute):
             found.append((node.lineno, node.attr))
         elif isinstance(node, ast.Name):
@@ -109,9 +120,17 @@ def forbidden(tree: ast.AST) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:
             found.append(f"line {node.lineno}: {node.func.id}(")
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in FORBIDDEN_ATTRIBUTES:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in FORBIDDEN_ATTRIBUTES
+        ):
             found.append(f"line {node.lineno}: {node.value.id}.{node.attr}")
-        if isinstance(node, ast.keyword) and node.arg in {"allow_pickle", "weights_only"} and getattr(node.value, "value", None) is not False:
+        if (
+            isinstance(node, ast.keyword)
+            and node.arg in {"allow_pickle", "weights_only"}
+            and getattr(node.value, "value", None) is not False
+        ):
             found.append(f"line {node.value.lineno}: {node.arg}=")
     return found
 
@@ -133,15 +152,24 @@ def writes(tree: ast.AST) -> list[str]:
         if not isinstance(node, ast.Call):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        owner = node.func.value.id if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) else ""
-        modes = [a.value for a in [*node.args[:2], *(k.value for k in node.keywords if k.arg == "mode")] if isinstance(a, ast.Constant)]
-        if name == "open" and any(isinstance(m, str) and set(m) <= set("rwxabt+") and set(m) & set("wxa+") for m in modes):
+        owner = (
+            node.func.value.id if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) else ""
+        )
+        modes = [
+            a.value
+            for a in [*node.args[:2], *(k.value for k in node.keywords if k.arg == "mode")]
+            if isinstance(a, ast.Constant)
+        ]
+        if name == "open" and any(
+            isinstance(m, str) and set(m) <= set("rwxabt+") and set(m) & set("wxa+") for m in modes
+        ):
             found.append(f"line {node.lineno}: open(..., {modes})")
         elif name in {"write_text", "write_bytes", "savefig", "to_csv", "tofile", "symlink_to", "unlink", "touch"}:
             if not (name == "savefig" and _to_memory(node)):
                 found.append(f"line {node.lineno}: .{name}")
         elif name in {"mkdir", "makedirs"} or (owner, name) in {
-            ("np", "save"), ("np", "savez"), ("np", "memmap"), ("numpy", "save"), ("os", "open"), ("os", "remove"), ("os", "rename"),
+            ("np", "save"), ("np", "savez"), ("np", "memmap"), ("numpy", "save"), ("os", "open"), ("os", "remove"),
+            ("os", "rename"),
             ("os", "replace"), ("os", "unlink"), ("shutil", "rmtree"), ("shutil", "copy"), ("shutil", "move"),
         }:  # fmt: skip
             found.append(f"line {node.lineno}: {owner}.{name}")
@@ -151,7 +179,11 @@ def writes(tree: ast.AST) -> list[str]:
 
 
 def _to_memory(node: ast.Call) -> bool:
-    return bool(node.args) and isinstance(node.args[0], ast.Name) and node.args[0].id in {"buffer", "stream", "memory", "out"}
+    return (
+        bool(node.args)
+        and isinstance(node.args[0], ast.Name)
+        and node.args[0].id in {"buffer", "stream", "memory", "out"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +208,22 @@ def test_s21_only_the_file_layer_writes(trees: dict[str, ast.AST]) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["import pickle", "from joblib import load", "eval('1')", "torch.load(x)", "import yaml", "np.load(f, allow_pickle=True)"]
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "eval('1')",
+        "torch.load(x)",
+        "import yaml",
+        "np.load(f, allow_pickle=True)",
+    ],
 )
 def test_the_lint_sees_code(code: str) -> None:
     assert forbidden(ast.parse(code))
 
 
-@pytest.mark.parametrize("code", ["open(p, 'w')", "p.open('xb')", "p.write_text(s)", "np.save(p, a)", "os.open(p, f)", "p.mkdir()"])
+@pytest.mark.parametrize(
+    "code", ["open(p, 'w')", "p.open('xb')", "p.write_text(s)", "np.save(p, a)", "os.open(p, f)", "p.mkdir()"]
+)
 def test_the_lint_sees_writing(code: str) -> None:
     assert writes(ast.parse(code))

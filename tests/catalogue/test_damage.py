@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from catalogue.case import Place, Runs, call, rows, text
+from catalogue.case import Runs, call, rows, text
 from lab.damage import damages
 from lamina.errors import CheckpointError
 
@@ -26,16 +25,28 @@ def answers(run: Path, kind: str) -> list[bytes]:
     else:
         data = {"height": [0.1, -2.0, 3.0], "weight": [1.0, 0.0, -1.0], "colour": ["red", "green", "blue"]}
     found = predictor.predict(data)
-    return [np.asarray(v).tobytes() for one in found for v in (one.prediction.astype(str), one.probabilities, one.low, one.high) if v is not None]
+    return [
+        np.asarray(v).tobytes()
+        for one in found
+        for v in (one.prediction.astype(str), one.probabilities, one.low, one.high)
+        if v is not None
+    ]
 
 
 @pytest.mark.parametrize("kind", ["classes", "number", "pictures"])
-def test_r4_damaged_models_are_refused(kind: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_r4_damaged_models_are_refused(
+    kind: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(runs.folder / kind, run)
     right = answers(run, kind)
     files = sorted((run / "model").iterdir())
-    assert [file.name for file in files] == ["manifest.json", "model.json", "model.safetensors", "preparation.safetensors"]
+    assert [file.name for file in files] == [
+        "manifest.json",
+        "model.json",
+        "model.safetensors",
+        "preparation.safetensors",
+    ]
     tally, silent = {"refused": 0, "harmless": 0}, []
     for seed, file in enumerate(files):
         data = file.read_bytes()
@@ -58,7 +69,9 @@ def test_r4_damaged_models_are_refused(kind: str, runs: Runs, tmp_path: Path, ca
             answers(run, kind)
         file.write_bytes(data)
     with capsys.disabled():
-        print(f"\n  R4-{kind}: {sum(tally.values()) + len(silent)} damaged models: {tally}, {len(silent)} silent", end="")
+        print(
+            f"\n  R4-{kind}: {sum(tally.values()) + len(silent)} damaged models: {tally}, {len(silent)} silent", end=""
+        )
     assert not silent, silent
     assert answers(run, kind) == right
 
@@ -74,7 +87,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "classes.csv").write_bytes(text(rows()))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        words = ["--epochs", "3", "--threads", "1", "--set", "hidden=8", "--set", "dropout=0.3", "--set", "importance=false"]
+        words = [
+            "--epochs",
+            "3",
+            "--threads",
+            "1",
+            "--set",
+            "hidden=8",
+            "--set",
+            "dropout=0.3",
+            "--set",
+            "importance=false",
+        ]
         said = call(["fit", "classes.csv", "--out", "run", "--set", "checkpoint_seconds=0", *words])
     assert said.code == 0, said.err
     return place
@@ -89,7 +113,7 @@ FILES = {
     "H20-history": ("history.jsonl", None),
     "H8-model": ("model/model.safetensors", 0),
 }
-"""Which file is damaged, and how a resume must end: it goes on from the generation before, or is refused; None either."""
+"""Which file is damaged, and how a resume must end: 0 it goes on, 4 it is refused, None either."""
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -101,7 +125,10 @@ def test_resume_of_a_damaged_run(name: str, saved: Path, tmp_path: Path, monkeyp
     *_, older, newest = sorted(entry.name for entry in (saved / "run/checkpoint").iterdir())
     file = file.replace("newest/", f"checkpoint/{newest}/").replace("older/", f"checkpoint/{older}/")
     expected, data = outcome(saved / "run"), (saved / "run" / file).read_bytes()
-    changes = [lambda path: path.unlink(), *(lambda path, bad=bad: path.write_bytes(bad) for _, bad in damages(data, 4, 7))]
+    changes = [
+        lambda path: path.unlink(),
+        *(lambda path, bad=bad: path.write_bytes(bad) for _, bad in damages(data, 4, 7)),
+    ]
     for change in changes:
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         shutil.copytree(saved / "run", tmp_path / "run")

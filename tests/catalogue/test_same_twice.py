@@ -1,4 +1,4 @@
-"""R6 and R15: the same command twice gives the same bits; a clean run gives no warning and prints nothing unexpected."""
+"""R6 and R15: the same command twice gives the same bits; a clean run warns of nothing and says nothing unexpected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,14 @@ def test_r6_same_command_twice(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("model/model.safetensors", "model/preparation.safetensors", "history.jsonl"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
     assert report(first) == report(second)
-    pages = [re.sub(r"data-[12]|\d\d\d\d-\d\d-\d\dT[^<\"]*|<data value=[^>]*>[^<]*</data>", "", (run / "report.html").read_text()) for run in (first, second)]
+    pages = [
+        re.sub(
+            r"data-[12]|\d\d\d\d-\d\d-\d\dT[^<\"]*|<data value=[^>]*>[^<]*</data>",
+            "",
+            (run / "report.html").read_text(),
+        )
+        for run in (first, second)
+    ]
     assert len(pages[0]) > 1000
     pages = [re.sub(r"\d+(\.\d+)?\s*(ms|s|min)\b", "", page) for page in pages]
     assert pages[0] == pages[1]
@@ -70,12 +77,20 @@ def test_r15_clean_data_with_defaults(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     known = re.compile(
-        r"lamina 0|reading data\.csv|run: runs/data-1|  predict |  use |  split |$|baselines on |  always |  logistic |  gradient |"
-        r"training mlp|  epoch |  working|test |diagnosis |report |model |next |           against |training   best epoch"
+        r"lamina 0|reading data\.csv|run: runs/data-1|  predict |  use |  split |$|baselines on |"
+        r"  always |  logistic |  gradient |"
+        r"training mlp|  epoch |  working|test |diagnosis |report |model |next |           against |"
+        r"training   best epoch|           then a second pass"
     )
     strange = [line for line in [*done.stderr.splitlines(), *done.stdout.splitlines()] if not known.match(line)]
     assert not strange, strange
-    for words in (["predict", "runs/data-1", "data.csv", "-o", "o.csv", "--quiet"], ["evaluate", "runs/data-1", "data.csv", "--quiet"], ["report", "runs/data-1", "--quiet"]):
-        done = subprocess.run([*run, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    for words in (
+        ["predict", "runs/data-1", "data.csv", "-o", "o.csv", "--quiet"],
+        ["evaluate", "runs/data-1", "data.csv", "--quiet"],
+        ["report", "runs/data-1", "--quiet"],
+    ):
+        done = subprocess.run(
+            [*run, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         assert done.stderr == "", done.stderr

@@ -16,7 +16,20 @@ import pytest
 from catalogue.case import call, rows, text
 
 COMMAND = [sys.executable, "-c", "import sys; from lamina.cli.main import main; sys.exit(main())"]
-FIT = ["fit", "t.csv", "--epochs", "1000000", "--threads", "1", "--set", "hidden=16", "--set", "patience=1000000", "--set", "importance=false"]
+FIT = [
+    "fit",
+    "t.csv",
+    "--epochs",
+    "1000000",
+    "--threads",
+    "1",
+    "--set",
+    "hidden=16",
+    "--set",
+    "patience=1000000",
+    "--set",
+    "importance=false",
+]
 
 
 class Training:
@@ -26,7 +39,12 @@ class Training:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.place = place
         self.process = subprocess.Popen(
-            [*COMMAND, *FIT, *more], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, *FIT, *more],
+            cwd=place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.lines: list[str] = []
 
@@ -82,8 +100,12 @@ def check_stopped(training: Training, number: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, id="I1-ctrl-c"), pytest.param(signal.SIGTERM, id="I4-sigterm")])
-def test_signal_saves_and_resume_goes_on(number: int, training: Training, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, id="I1-ctrl-c"), pytest.param(signal.SIGTERM, id="I4-sigterm")]
+)
+def test_signal_saves_and_resume_goes_on(
+    number: int, training: Training, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lamina.runs.predictor import Predictor
 
     training.until("epoch 1/")
@@ -103,7 +125,9 @@ def test_signal_saves_and_resume_goes_on(number: int, training: Training, place:
 
 
 @pytest.mark.slow
-def test_r17_time_from_signal_to_exit(tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]) -> None:
+def test_r17_time_from_signal_to_exit(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Twelve random moments of a training, SIGINT and SIGTERM in turn."""
     chance, taken = random.Random(17), []
     for i in range(12):
@@ -122,7 +146,11 @@ def test_r17_time_from_signal_to_exit(tmp_path_factory: pytest.TempPathFactory, 
                 training.process.communicate()
     taken.sort()
     with capsys.disabled():
-        print(f"\n  R17: signal to exit, {len(taken)} moments: median {taken[len(taken) // 2]:.2f} s, slowest {taken[-1]:.2f} s", end="")
+        print(
+            f"\n  R17: signal to exit, {len(taken)} moments: median {taken[len(taken) // 2]:.2f} s, "
+            f"slowest {taken[-1]:.2f} s",
+            end="",
+        )
     assert taken[len(taken) // 2] < 2.0 * (1 + os.getloadavg()[0] / (os.cpu_count() or 1))
     assert taken[-1] < 10
 

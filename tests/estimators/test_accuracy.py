@@ -22,7 +22,7 @@ from lamina.methodology.train import Trained
 def test_breast_cancer() -> None:
     x, y = load_breast_cancer(return_X_y=True)
     x, xt, y, yt = train_test_split(x, y, test_size=0.33, stratify=y, random_state=0)
-    ours = NeuralClassifier(random_state=0).fit(x, y).score(xt, yt)
+    ours = np.median([NeuralClassifier(random_state=seed).fit(x, y).score(xt, yt) for seed in range(3)])
     theirs = make_pipeline(StandardScaler(), MLPClassifier(random_state=0, max_iter=400)).fit(x, y).score(xt, yt)
     assert ours > 0.95 and ours >= theirs - 0.015  # 0.01 is two rows
 

@@ -553,3 +553,27 @@ def test_extreme_logits_stay_finite() -> None:
         (batch,) = batches_for(likelihood, torch.float32, sizes=(N,))
         step = BackpropStep(model, Supervised(likelihood), sgd)
         assert bool(step(batch)["loss"].isfinite()) and bool(step.flat.gradient.isfinite().all())
+
+
+def test_pictures_are_scaled_flattened_and_learnt_as_by_autograd() -> None:
+    from collections import OrderedDict
+
+    from lamina.nn import MLP, PixelScaling
+
+    def step(kind: str) -> BackpropStep | GradientStep:
+        chain = MLP(2 * 3 * 4, 3, (8,), generator=torch.Generator().manual_seed(0))
+        front = [("pixels", PixelScaling([0.3, 0.6], [0.2, 0.4])), ("flatten", nn.Flatten())]
+        model = nn.Sequential(OrderedDict([*front, *chain.named_children()]))
+        objective = Supervised(Categorical(3))
+        if kind == "backprop":
+            return BackpropStep(model, objective, lambda groups: torch.optim.SGD(groups, lr=0.1))
+        return GradientStep(model, objective, torch.optim.SGD(model.parameters(), lr=0.1))
+
+    generator = torch.Generator().manual_seed(1)
+    one, other = step("backprop"), step("autograd")
+    for size in (6, 6, 5):
+        pixels = torch.randint(0, 256, (size, 2, 3, 4), dtype=torch.uint8, generator=generator)
+        batch = Batch(pixels, torch.randint(0, 3, (size,), generator=generator))
+        assert float(one(batch)["loss"]) == pytest.approx(float(other(batch)["loss"]), rel=1e-5)
+    for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)

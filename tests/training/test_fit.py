@@ -10,14 +10,14 @@ from torch import nn
 
 from lamina.data.batch import Batch
 from lamina.data.stream import InMemory, epoch_order
+from lamina.likelihoods import Categorical
+from lamina.optim import cosine
 from lamina.training import Callback, Run, fit, full_state
 from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation
 from lamina.training.learning_rate import LearningRate, ReduceOnPlateau
 from lamina.training.monitor import Monitor
 from lamina.training.state import copy_state, flatten_state, unflatten_state
-from lamina.likelihoods import Categorical
-from lamina.optim import cosine
 from training.problems import blobs, make_step, network, stream, weights_of
 
 

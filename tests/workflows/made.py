@@ -11,7 +11,9 @@ from PIL import Image
 
 from lamina.runs.settings import Settings
 
-QUICK = Settings().with_changes({"epochs": 6, "hidden": "16", "threads": 1, "batch_size": 32, "second_pass": "none"}, where="test")
+QUICK = Settings().with_changes(
+    {"epochs": 6, "hidden": "16", "threads": 1, "batch_size": 32, "second_pass": "none"}, where="test"
+)
 
 
 def people(path: Path, rows: int = 300, seed: int = 3) -> Path:

@@ -135,8 +135,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         preparation, inputs = self._prepare_for_fit(data, frame, split.train, settings)
         problem = problem_of_arrays(inputs, encoded, targets, split, preparation, weights=weights)
         settings, _ = complete(settings, problem)
-        self._took(train(problem, settings, Hooks(progress=_printer() if self.verbose else None)), settings)
-        self._evidence = gather_evidence(self._network, problem, values)
+        trained = train(problem, settings, Hooks(progress=_printer() if self.verbose else None))
+        self._took(trained, settings)
+        self._evidence = gather_evidence(trained.judged.model, problem, values)
 
     def _took(self, trained: Trained, settings: Settings) -> None:
         self.settings_, self.history_ = settings, trained.history.records

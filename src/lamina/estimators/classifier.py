@@ -44,7 +44,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         patience: Epochs without progress on validation before stopping.
         validation_fraction: Share of the rows kept to stop by; 0 for none. None: a tenth, of few rows up to a quarter.
             Where it would be fewer than 10 rows all rows train, and the training loss decides.
-        second_pass: After early stopping ``retrain`` for as many steps on all rows, or ``continue`` on them.
+        second_pass: After early stopping ``retrain`` for as many steps on all rows, ``continue`` on them, or ``none``.
+            None: by the number of rows.
         clip_norm: Rescale the gradient to at most this norm.
         clip_value: Clip each element of the gradient to plus or minus this.
         numeric: How numbers are scaled: ``standard``, ``robust`` or ``quantile``.
@@ -88,7 +89,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
-        second_pass: Literal["none", "retrain", "continue"] = "none",
+        second_pass: Literal["none", "retrain", "continue"] | None = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         numeric: Literal["standard", "robust", "quantile"] = "standard",

@@ -57,7 +57,7 @@ def gather_evidence(network: nn.Module, problem: Problem, values: np.ndarray) ->
     """Keep truth and outputs of some rows of each part.
 
     Args:
-        network: Trained, in double precision.
+        network: Trained on the training part alone, so that the validation part judges it.
         problem: What was learnt.
         values: ``(N,)`` codes, or ``(N,)`` or ``(N, T)`` numbers in their own unit.
 
@@ -70,7 +70,7 @@ def gather_evidence(network: nn.Module, problem: Problem, values: np.ndarray) ->
         sizes[name] = len(rows)
         kept = rows[:: max(1, -(-len(rows) // MOST_KEPT))]
         if len(kept):
-            outputs = outputs_of(network, problem.inputs[torch.from_numpy(kept)].double())
+            outputs = outputs_of(network, problem.inputs[torch.from_numpy(kept)])
             parts[name] = (values[kept], outputs.float())
     train = values[problem.split.train]
     constants = tuple(

@@ -82,7 +82,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
-        second_pass: Literal["none", "retrain", "continue"] = "none",
+        second_pass: Literal["none", "retrain", "continue"] | None = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         numeric: Literal["standard", "robust", "quantile"] = "standard",

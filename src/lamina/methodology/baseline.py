@@ -42,10 +42,10 @@ def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, st
     return {
         "model": ("mlp", "the inputs are vectors"),
         "hidden": ((128, 128) if n < 5_000 else (256, 256), f"{n:,} training rows"),
-        "dropout": (0.1, "the default for tables"),
+        "dropout": (0.1 if numbers or n > 5_000 else 0.3, f"{n:,} training rows" + ("" if numbers else " of classes")),
         "epochs": (epochs, "early stopping ends sooner"),
         "batch_size": (batch, f"{n:,} training rows"),
-        "learning_rate": (3e-3, "the default for tables"),
+        "learning_rate": (3e-3 if numbers else 1e-3, "the default for " + ("numbers" if numbers else "classes")),
         "weight_decay": (1e-2, "the default for tables"),
         "schedule": ("cosine", "the number of updates is planned"),
         "patience": (max(20, epochs // 3), "a third of the epochs"),
@@ -79,12 +79,12 @@ TABLE_PACE = [
 def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
     n = len(problem.split.train)
     convolutional = settings.model in {None, "resnet"}
-    epochs = 10 if n >= 20_000 else max(10, min(60, 70_000 // n))
+    epochs = (10 if convolutional else 20) if n >= 20_000 else max(10, min(60, 70_000 // n))
     return {
         "model": ("resnet", "the inputs are pictures"),
-        "hidden": ((512, 512), "the default for pictures"),
+        "hidden": ((1024, 512), "the default for pictures"),
         "dropout": (
-            0.0 if convolutional else 0.2,
+            0.0 if convolutional else 0.3,
             "batch normalisation regularises" if convolutional else "the default",
         ),
         "width": (24, "the default for pictures"),

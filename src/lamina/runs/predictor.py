@@ -309,4 +309,6 @@ def _read(target: Target, likelihood: Likelihood, outputs: Tensor) -> TargetPred
             return TargetPrediction(target, target.decode(probabilities.argmax(1)), probabilities)
         mean = likelihood.mean(outputs.double()).reshape(-1).numpy()
         low, high = (end.reshape(-1).numpy() for end in likelihood.interval(outputs.double(), LEVEL))  # type: ignore[attr-defined]
+    if isinstance(target, NumberTarget) and target.low == target.high:  # training knew one number: the model is that
+        mean, low, high = (np.zeros_like(mean) for _ in range(3))
     return TargetPrediction(target, target.decode(mean), None, target.decode(low), target.decode(high))

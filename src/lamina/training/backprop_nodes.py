@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from lamina.nn.column_embedding import ColumnEmbedding
+from lamina.nn.pixels import PixelScaling
 
 Gradients = Callable[[Tensor], Tensor]
 """Where the gradient of a parameter is to be written: a tensor of its shape."""
@@ -287,6 +288,20 @@ class Flatten(Node):
         return delta
 
 
+class Scaling(Node):
+    """y = x ⊙ scale + shift, channel by channel, over pictures (N, C, H, W); stands first, so nobody asks for ∂L/∂x."""
+
+    def __init__(self, layer: PixelScaling, dtype: torch.dtype) -> None:
+        self.scale, self.shift = layer.scale.to(dtype), layer.shift.to(dtype)
+        self.y: Sheet | None = None
+
+    def forward(self, x: Sheet) -> Sheet:
+        if self.y is None:
+            self.y = sheet(torch.empty_like(x.tensor))
+        torch.addcmul(self.shift, x.tensor, self.scale, out=self.y.tensor)
+        return self.y
+
+
 class Identity(Node):
     """y = x;   ∂L/∂x = δ."""
 
@@ -336,6 +351,8 @@ def build_node(layer: nn.Module, gradients: Gradients, n: int, width: int, dtype
             node = Elu(n, width, dtype, layer.alpha)
         case nn.Dropout():
             node = Dropout(layer, n, width, dtype)
+        case PixelScaling():
+            node = Scaling(layer, dtype)
         case nn.Flatten():
             node = Flatten()
         case nn.Identity():
@@ -368,7 +385,7 @@ def why_not(name: str, layer: nn.Module, first: bool, begun: bool) -> str | None
         A phrase, or None.
     """
     kind, title = type(layer), f'layer "{name}" ({type(layer).__name__})'
-    if kind is ColumnEmbedding:
+    if kind in {ColumnEmbedding, PixelScaling}:
         return None if first else f"{title} does not stand first"
     if kind is nn.Flatten:
         usual = layer.start_dim == 1 and layer.end_dim == -1

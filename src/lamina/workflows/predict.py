@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from lamina.data.images import ImageSet
-from lamina.data.tables.table import Table
+from lamina.data.tables.table import NoRows, Table
 from lamina.errors import ConfigError, DataError, shown
 from lamina.io import write_file
 from lamina.runs.predictor import Predictor
@@ -80,7 +80,7 @@ def predict(
     display = display or Silent()
     _check_output(source, output, overwrite)
     predictor = Predictor.load(run)
-    data = open_input(source, settings or Settings(), predictor.preparation, data_dir=data_dir)
+    data = _open(source, predictor, settings or Settings(), data_dir)
     inputs, report = predictor.prepare(data, strict=strict)
     answers = predictor.read(predictor.outputs(inputs))
     several = len(answers) > 1
@@ -119,6 +119,13 @@ def predict(
         else:
             write_file(output, pieces, overwrite=overwrite)
     return PredictResult(table.num_rows, output, summary, marked)
+
+
+def _open(source: str, predictor: Predictor, settings: Settings, data_dir: str | None) -> Table | ImageSet:
+    try:
+        return open_input(source, settings, predictor.preparation, data_dir=data_dir)
+    except NoRows as empty:  # no questions, no answers: the output has its columns all the same
+        return Table(empty.where, {name: pa.chunked_array([], pa.string()) for name in empty.names})
 
 
 def _check_output(source: str, output: str | None, overwrite: bool) -> None:

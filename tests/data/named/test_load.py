@@ -182,7 +182,9 @@ class TestPlaces:
         assert data_folder() == cache_folder()
 
     def test_F9_no_home(self, monkeypatch):
-        monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no home")))
+        monkeypatch.setattr(
+            "platformdirs.user_cache_dir", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no home"))
+        )
         with pytest.raises(MachineError, match="no home folder") as caught:
             cache_folder()
         assert "--data-dir" in caught.value.mend

@@ -15,7 +15,7 @@ from lamina.data.tables.narrow import LARGE, narrowed
 from lamina.data.tables.rows import text_lines
 from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.source import Source
-from lamina.data.tables.table import Table
+from lamina.data.tables.table import NoRows, Table
 from lamina.errors import DataError, shown
 
 
@@ -103,11 +103,16 @@ def read_json_lines(source: Source, *, text_columns: Collection[str], clip_inf: 
     if not lines or not cells:
         raise DataError("no rows", where=shown(source.name), mend="give one JSON object a line")
     source.check_unchanged()
-    columns = {name: column_of(values)[0] for name, values in cells.items()}
-    table = from_arrow(
-        source.name, columns, text_columns=text_columns, clip_inf=clip_inf, lines=np.array(lines), unit="line"
+    read = {name: column_of(values) for name, values in cells.items()}
+    return from_arrow(
+        source.name,
+        {name: column for name, (column, _) in read.items()},
+        text_columns=text_columns,
+        clip_inf=clip_inf,
+        lines=np.array(lines),
+        unit="line",
+        mixed={name: twin for name, (_, twin) in read.items() if twin is not None},
     )
-    return table
 
 
 def from_arrow(
@@ -126,12 +131,13 @@ def from_arrow(
         The table, with the same columns as its CSV would give.
 
     Raises:
-        DataError: If it has no rows or a column of lists, structures or bytes.
+        NoRows: If it has no rows.
+        DataError: If it has a column of lists, structures or bytes.
     """
     if not columns:
         raise DataError("no columns", where=shown(name), mend="check how it was written")
     if next(len(column) for column in columns.values()) == 0:
-        raise DataError("no data rows", where=shown(name), mend="check how it was written")
+        raise NoRows("no data rows", tuple(columns), where=shown(name))
     plain = {key: plain_column(column, key, name) for key, column in columns.items()}
     notes: list[str] = []
     table = Table(name, plain, lines=lines, unit=unit, mixed=mixed or {})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lamina.data.tables.rows import check_text
 from lamina.data.tables.source import Source
+from lamina.data.tables.table import NoRows
 from lamina.data.tables.words import MISSING
 from lamina.errors import ConfigError, DataError, shown
 
@@ -54,6 +55,7 @@ def find_layout(  # noqa: PLR0912, PLR0915 (a list of checks)
         The layout.
 
     Raises:
+        NoRows: If nothing stands below the header.
         DataError: If the text has no rows, no header, or one that cannot be used.
         ConfigError: If ``delimiter`` is not one character.
     """
@@ -123,7 +125,7 @@ def find_layout(  # noqa: PLR0912, PLR0915 (a list of checks)
             mend="write the header on one line, with a comma between the names",
         ) from None
     if header_end is None and whole and not head[offset:].strip():
-        raise DataError("no data rows below the header", where=shown(source.name), mend="check how it was exported")
+        raise NoRows("no data rows below the header", names, where=shown(source.name))
     return Layout(delimiter, tuple(names), line, offset, tuple(notes))
 
 

@@ -117,7 +117,7 @@ def extremes(column: Any) -> tuple[float, float]:
     """Return the least and the greatest value of a column of numbers.
 
     Returns:
-        Two numbers; 0 and 0 if there is no value.
+        Two numbers; 0 and 0 if there is no value; NaN does not count.
     """
     found = pc.min_max(column)
     low, high = found["min"].as_py(), found["max"].as_py()

@@ -36,6 +36,7 @@ class Rows:
         n_blank: Blank lines left out.
         quoted: Whether a quote occurs.
         inner_lines: Whether a line end occurs inside quotes.
+        checked: Whether its characters have been checked.
     """
 
     data: bytes
@@ -45,6 +46,19 @@ class Rows:
     n_blank: int
     quoted: bool
     inner_lines: bool
+    checked: bool = False
+
+    def check(self, name: str) -> None:
+        """Refuse bytes that are not UTF-8, and control characters.
+
+        Args:
+            name: The file's name for messages.
+
+        Raises:
+            DataError: Names line, character position and byte.
+        """  # noqa: DOC502 (raised by a helper)
+        if not self.checked:
+            check_text(self.data, name, self.line, self.n_lines - (not self.data.endswith(b"\n")))
 
 
 def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int) -> Iterator[Rows]:
@@ -65,31 +79,39 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
     rest = b""
     blocks = iter(blocks)
     for block in blocks:
-        data = rest + block if rest else block
-        end, messy = _last_row_end(data, delimiter)
-        if messy:
-            yield from _carefully(itertools.chain([data], blocks), name=name, delimiter=delimiter, line=line)
-            return
-        if end == 0:
-            rest = data
+        if b'"' not in block and b'"' not in rest and not _lone_returns(block):
+            # The plain case: cut at the last line end, and copy once.
+            end = block.rfind(b"\n") + 1
+            data = b"".join((rest, memoryview(block)[:end])) if end else b""
+            rest = block[end:] if end else rest + block
+        else:
+            joined = rest + block
+            end, messy = _last_row_end(joined, delimiter)
+            if messy:
+                yield from _carefully(itertools.chain([joined], blocks), name=name, delimiter=delimiter, line=line)
+                return
+            data, rest = joined[:end], joined[end:]
+        if not data:
             if len(rest) > MAX_LINE:
                 raise _endless(rest, name, line)
             continue
-        rows = _checked(data[:end], name, line)
-        rest = data[end:]
+        rows = _described(data, line)
         line += rows.n_lines
         yield rows
     if rest.strip():
         if rest.count(b'"') % 2:
             raise _endless(rest, name, line)
-        yield _checked(rest, name, line)
+        yield _described(rest, line)
 
 
-def check_text(data: bytes, name: str, line: int) -> int:
+def check_text(data: bytes, name: str, line: int, n_ends: int | None = None) -> None:
     """Refuse bytes that are not UTF-8 and control characters other than tab and line ends.
 
-    Returns:
-        The number of line ends.
+    Args:
+        data: The bytes.
+        name: The file's name for messages.
+        line: Physical line of the first byte.
+        n_ends: The number of line ends, if known.
 
     Raises:
         DataError: Names line, character position and byte.
@@ -106,9 +128,8 @@ def check_text(data: bytes, name: str, line: int) -> int:
                 where=f"{shown(name)} line {line + before.count(10)}",
                 mend=f"give its encoding, probably --encoding {_guess(data)}",
             ) from None
-    n_lines = data.count(b"\n")
     view = np.frombuffer(data, np.uint8)
-    low = np.count_nonzero(view < 32) - n_lines
+    low = np.count_nonzero(view < 32) - (np.count_nonzero(view == _NEWLINE) if n_ends is None else n_ends)
     if low and low != data.count(b"\r") + data.count(b"\t"):
         at = int(np.flatnonzero((view < 32) & (view != _NEWLINE) & (view != _RETURN) & (view != _TAB))[0])
         start = data.rfind(b"\n", 0, at) + 1
@@ -118,7 +139,6 @@ def check_text(data: bytes, name: str, line: int) -> int:
             where=f"{shown(name)} line {line + data.count(bytes([10]), 0, at)}",
             mend="the file is damaged, not text, or UTF-16 without its mark (--encoding utf-16-le)",
         )
-    return n_lines
 
 
 def _last_row_end(data: bytes, delimiter: str) -> tuple[int, bool]:
@@ -147,12 +167,17 @@ def _last_row_end(data: bytes, delimiter: str) -> tuple[int, bool]:
 
 
 def _lone_returns(data: bytes) -> bool:
-    return b"\r" in data and data.count(b"\r") != data.count(b"\r\n") + data.endswith(b"\r")
+    # Whether a carriage return stands without a line end; of one at the very end, only what follows can tell.
+    if b"\r" not in data:
+        return False
+    view = np.frombuffer(data, np.uint8)
+    at = np.flatnonzero(view[:-1] == _RETURN)
+    return not (view[at + 1] == _NEWLINE).all()
 
 
-def _checked(data: bytes, name: str, line: int) -> Rows:
-    # Check the characters of some rows and find blank lines and line ends inside quotes.
-    n_ends = check_text(data, name, line)
+def _described(data: bytes, line: int) -> Rows:
+    # Count the lines of some rows and find blank lines and line ends inside quotes.
+    n_ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))
     n_lines = n_ends + (not data.endswith(b"\n"))
     if b'"' not in data:
         return Rows(data, line, n_lines, None, 0, quoted=False, inner_lines=False)
@@ -225,10 +250,15 @@ def _carefully(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
         csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(row)
         starts.append(start)
         if len(starts) >= _CAREFUL_ROWS:
-            yield Rows(out.getvalue().encode(), starts[0], 0, np.array(starts), n_blank, quoted=True, inner_lines=True)
+            yield _rewritten(out, starts, n_blank)
             out, starts, n_blank = io.StringIO(newline=""), [], 0
     if starts:
-        yield Rows(out.getvalue().encode(), starts[0], 0, np.array(starts), n_blank, quoted=True, inner_lines=True)
+        yield _rewritten(out, starts, n_blank)
+
+
+def _rewritten(out: io.StringIO, starts: list[int], n_blank: int) -> Rows:
+    data = out.getvalue().encode()
+    return Rows(data, starts[0], 0, np.array(starts), n_blank, quoted=True, inner_lines=True, checked=True)
 
 
 def text_lines(blocks: Iterator[bytes], name: str, line: int) -> Iterator[str]:

@@ -11,10 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lamina.errors import ConfigError, nearest, shown
+from lamina.errors import ConfigError, DataError, nearest, shown
 
 Column = Any
 """A ``pyarrow.Array`` or ``pyarrow.ChunkedArray`` (pyarrow ships no types)."""
+
+
+class NoRows(DataError):
+    """A table with a header and nothing below it.
+
+    Args:
+        what: What is wrong.
+        names: Its columns.
+        where: The file.
+    """
+
+    def __init__(self, what: str, names: Sequence[str], *, where: str) -> None:
+        super().__init__(what, where=where, mend="check how it was written")
+        self.names = tuple(names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,8 +91,9 @@ def infer_target(
     gone = index[unlabelled(table, column)[index]]
     if len(gone):
         lines = ", ".join(_line(table, int(row)) for row in gone[:5]) + (", ..." if len(gone) > 5 else "")
+        many = "s" if len(gone) > 1 else ""
         raise DataError(
-            f"the target is missing in {len(gone):,} row{'s' if len(gone) > 1 else ''} ({table.unit}{'s' if len(gone) > 1 else ''} {lines})",
+            f"the target is missing in {len(gone):,} row{many} ({table.unit}{many} {lines})",
             where=f'{shown(table.name)} column "{shown(column)}"',
             mend="fill it in, or leave these rows out: --drop-unlabelled",
         )
