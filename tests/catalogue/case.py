@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,6 @@ class Case:
         stdin: What standard input holds.
         columns: Width of the terminal.
         encoding: Of standard output and error.
-        codes: Other exit codes that are right too.
         fault: What the code does not do yet; the case must fail until it does.
     """
 
@@ -110,7 +109,6 @@ class Case:
     fast: bool = True
     stdin: bytes | None = None
     encoding: str = "utf-8"
-    codes: Sequence[int] = field(default=())
     fault: str = ""
 
     @property

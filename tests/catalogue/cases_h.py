@@ -118,7 +118,7 @@ CASES = [
          ["have changed"], left=NEW, changed=CHANGED, fast=False),
     Case("H12-data-gone", then(lambda p: (p.path / "classes.csv").unlink()), RESUME + " --epochs 3", 2, ["classes.csv"], ["path"], fast=False),
     Case("H13-other-settings", finished, RESUME + " --epochs 3 --set hidden=9 --seed 4", 2, ["--resume", "hidden", "seed", "(8,) -> (9,)"],
-         ["new run"], fast=False, codes=()),
+         ["new run"], fast=False),
     Case("H14-other-torch", other_versions, RESUME + " --epochs 3", 0, ["torch", "2.12.0", "bits may differ"], left=NEW, changed=CHANGED, fast=False),
     Case("H15-finished-run", finished, RESUME, 0, ["nothing was left to train", "--epochs"], left=NEW, changed=CHANGED, fast=False),
     Case("H15-more-epochs", finished, RESUME + " --epochs 4", 0, left=NEW, changed=CHANGED, after=four_epochs, fast=False),

@@ -8,6 +8,7 @@ not ten. Prints one JSON line: how many kills, how many resumes, and each differ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -48,10 +49,8 @@ def in_child(work: object, kill_after: float | None = None, number: int = signal
             os._exit(status)
     if kill_after is not None:
         time.sleep(kill_after)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 

@@ -16,7 +16,7 @@ import torch
 from lamina.data.images import ImageSet
 from lamina.data.tables.split import Split, split_rows
 from lamina.data.tables.table import Table
-from lamina.errors import CheckNotMet, CheckpointError, ConfigError, Interrupted, shown
+from lamina.errors import CheckNotMet, CheckpointError, ConfigError, DataError, Interrupted, shown
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
 from lamina.methodology.problem import Problem, likelihood_for, problem_of_images
@@ -204,7 +204,7 @@ class _Fit:
         tested = table_of(test, self.settings) if test is not None else None
         problem, findings = self.problem(opened, targets, tested)
         settings, reasons = complete(self.settings, problem)
-        settings, notes = fitting(settings, self.settings, len(problem.split.train))
+        settings, notes = fitting(settings, self.settings, len(problem.split.train), len(problem.split.valid))
         likelihood = likelihood_for(problem.targets, settings.smoothing)
         with torch.device("meta"):
             model_card(settings, problem, likelihood.n_outputs).build()
@@ -317,18 +317,30 @@ class _Fit:
         )
 
 
-def fitting(settings: Settings, given: Settings, n: int) -> tuple[Settings, tuple[str, ...]]:
+def fitting(settings: Settings, given: Settings, n: int, n_valid: int) -> tuple[Settings, tuple[str, ...]]:
     """Bring settings that go beyond the data to what is possible.
 
     Args:
         settings: Without an open choice.
         given: As asked for.
         n: Training examples.
+        n_valid: Validation examples.
 
     Returns:
         The settings, and what was changed or will have no effect.
+
+    Raises:
+        DataError: If early stopping was asked for and nothing is there to watch.
     """
     notes = []
+    if not n_valid:
+        if given.patience is not None:
+            raise DataError(
+                "early stopping was asked for (patience), and no rows are left for validation",
+                where="--split",
+                mend="give its second share more than 0, or leave out patience",
+            )
+        notes.append("no validation rows: the training loss decides which weights are kept")
     if settings.batch_size is not None and settings.batch_size > n:
         notes.append(f"batch_size {settings.batch_size:,} is more than the {n:,} training examples: {n:,} is used")
         settings = replace(settings, batch_size=n)

@@ -338,7 +338,7 @@ def test_c13_imbalance_is_said() -> None:
 
 
 def test_c29_names_and_dates_are_no_targets() -> None:
-    with pytest.raises(DataError, match="not supported as a target"):
+    with pytest.raises(ConfigError, match="not supported as a target"):
         infer_target(table_with_target([f"name {i}" for i in range(100)]), "y")
     with pytest.raises(ConfigError, match="date"):
         infer_target(table_from(pd.DataFrame({"y": pd.date_range("2024", periods=30)})), "y")

@@ -192,7 +192,7 @@ def _look(
     if not reading.has_blanks:
         table, starts, blank = parse(name, layout, rows, kinds, wanted, blanks=False)
         bounds = _bounds(table, kinds, wanted)
-        if table is None or any(math.isnan(low) for low, _ in bounds.values()):
+        if table is None or any(low != low for low, _ in bounds.values()):
             reading.has_blanks, table = True, None
     if table is None:
         table, starts, blank = parse(name, layout, rows, kinds, wanted)
@@ -203,7 +203,18 @@ def _look(
 def _bounds(table: Any, kinds: Sequence[str], wanted: Sequence[int]) -> dict[int, tuple[float, float]]:
     if table is None:
         return {}
-    return {i: extremes(table.column(str(i))) for i in wanted if kinds[i] != "text"}
+    found = {}
+    for index in wanted:
+        if kinds[index] == "text":
+            continue
+        column = table.column(str(index))
+        if column.num_chunks == 1 and not column.null_count and len(column):
+            # Twice as quick as Arrow's way, and it tells of NaN.
+            values = column.chunk(0).to_numpy()
+            found[index] = values.min().item(), values.max().item()
+        else:
+            found[index] = extremes(column)
+    return found
 
 
 def _take(source: Source, layout: Layout, rows: Rows, block: _Block, reading: _Reading) -> None:

@@ -16,7 +16,7 @@ from lamina.data.tables.rows import Rows
 from lamina.data.tables.words import arrow_null_values
 
 _SAMPLE_BYTES = 1 << 20
-_SAMPLE_ROWS = 5_000
+_SAMPLE_ROWS = 1_000
 _PIECE = 1 << 17
 
 

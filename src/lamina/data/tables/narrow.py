@@ -90,8 +90,11 @@ class _Packed:
         if wanted != self.values.dtype:
             self.values = self.values.astype(wanted)
         if stop > len(self.values):
-            room = max(self.expected, stop) if self.n == 0 else max(stop, self.n + self.n // 8)
-            self.values.resize(room, refcheck=False)
+            if self.n == 0:
+                # Not touched before it is written to, unlike what resizing gives.
+                self.values = np.empty(max(self.expected, stop), wanted)
+            else:
+                self.values.resize(max(stop, self.n + self.n // 8), refcheck=False)
         at = self.n
         for chunk in block.chunks:
             if chunk.null_count:

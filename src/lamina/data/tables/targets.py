@@ -168,7 +168,7 @@ def _classes(table: Table, column: str, index: np.ndarray, *, task: Task | None,
         )
     if n >= 20 and (len(classes) > MAX_CLASSES or (len(classes) > 0.5 * n and len(classes) > 20)):
         what = "running text, a name or an identifier" if isinstance(classes[0], str) else "hardly classes"
-        raise DataError(
+        raise ConfigError(
             f"{len(classes):,} different values in {n:,} rows: {what}; this is not supported as a target",
             where=where,
             mend="give another --target" + ("" if isinstance(classes[0], str) else ", or --task number"),
