@@ -27,7 +27,7 @@ INFRASTRUCTURE = {
     "nn": {"ACTIVATIONS", "TableShape", "embedding_width"},
     "optim": {"Schedule", "beginning", "by_name", "constant", "recorded"},
     "penalties": {"Context", "Penalty", "WeightedSum"},
-    "training": {"Callback", "History", "Loss", "Objective", "Run", "Step", "fit", "full_state"},
+    "training": {"Callback", "History", "Loss", "Objective", "Run", "Step", "choose_step", "fit", "full_state"},
     "vision": {"small_resnet"},
 }
 # Public names that a row covers which imports another.

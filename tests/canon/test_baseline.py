@@ -13,7 +13,7 @@ from lamina.runs.settings import Settings
 
 def problem(*, pictures: bool, n: int) -> Any:
     """As much of a problem as the rules look at."""
-    return SimpleNamespace(pictures=pictures, split=SimpleNamespace(train=range(n)), targets=())
+    return SimpleNamespace(pictures=pictures, split=SimpleNamespace(train=range(n), valid=range(n // 7)), targets=())
 
 
 @pytest.mark.parametrize(

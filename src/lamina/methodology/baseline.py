@@ -96,7 +96,7 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
         "patience": (epochs, "the one-cycle schedule needs its end"),
         "monitor": ("valid_loss", "the likelihood of the validation part"),
         "second_pass": ("none", "many rows, or no validation part"),
-        "augment": (convolutional, "small shifts keep the class of a picture"),
+        "augment": (settings.model != "linear", "small shifts keep the class of a picture"),
     }
 
 
