@@ -21,10 +21,12 @@ from lamina.data.batch import Batch
 from lamina.likelihoods import Categorical
 from lamina.training import GradientStep, Supervised
 from lamina.training.backprop import BackpropStep
-from lamina.training.threads import choose_threads, flops_per_step, threads
+from lamina.training.threads import choose_threads, flops_per_step, threads, weight_layers
+from lamina.vision import small_resnet
 from timing import environment
 
 SIZES = ((32, 64), (32, 128), (128, 128), (128, 256), (128, 384), (128, 512), (128, 768), (256, 1024))
+PICTURES = ((32, 8), (128, 8), (32, 28), (64, 28), (128, 28), (512, 28))
 
 
 def spin() -> None:
@@ -34,6 +36,9 @@ def spin() -> None:
 
 def step_for(kind: str, width: int) -> GradientStep | BackpropStep:
     torch.manual_seed(0)
+    if kind == "convolutional":
+        net = small_resnet(1, width, width, 10, filters=24)
+        return GradientStep(net, Supervised(Categorical(10)), torch.optim.AdamW(net.parameters(), 1e-3, fused=True))
     model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
     objective = Supervised(Categorical(10))
     if kind == "BackpropStep":
@@ -69,19 +74,22 @@ def main() -> None:
     print(environment(["torch", "numpy"]), f"neighbours={options.neighbours}")
     print(f"| MFLOP a step | step | 1 thread, us | {options.threads} threads, us | ratio [range] | chosen |")
     print("|---|---|---|---|---|---|")
-    for rows, width in SIZES if not options.only else [SIZES[i] for i in options.only]:
-        for kind in ("GradientStep", "BackpropStep"):
-            batch = Batch(torch.randn(rows, width), torch.randint(0, 10, (rows,)))
-            work = flops_per_step(step_for(kind, width).model, batch.inputs)
-            pairs = []
-            for _ in range(options.rounds):
-                one, many = (seconds_per_step(kind, width, batch, n, options.seconds) for n in (1, options.threads))
-                pairs.append((one * 1e6, many * 1e6, many / one))
-            one, many, ratio = (statistics.median(column) for column in zip(*pairs, strict=True))
-            low, high = min(p[2] for p in pairs), max(p[2] for p in pairs)
-            chosen = choose_threads(work, options.threads)
-            times = f"{one:.0f} | {many:.0f} | {ratio:.2f} [{low:.2f}-{high:.2f}]"
-            print(f"| {work / 1e6:.1f} | {kind} | {times} | {chosen} |", flush=True)
+    cases = [(rows, width, kind) for rows, width in SIZES for kind in ("GradientStep", "BackpropStep")]
+    cases += [(rows, side, "convolutional") for rows, side in PICTURES]
+    for rows, width, kind in cases if not options.only else [cases[i] for i in options.only]:
+        shape = (rows, 1, width, width) if kind == "convolutional" else (rows, width)
+        batch = Batch(torch.randn(*shape), torch.randint(0, 10, (rows,)))
+        model = step_for(kind, width).model
+        work = flops_per_step(model, batch.inputs)
+        pairs = []
+        for _ in range(options.rounds):
+            one, many = (seconds_per_step(kind, width, batch, n, options.seconds) for n in (1, options.threads))
+            pairs.append((one * 1e6, many * 1e6, many / one))
+        one, many, ratio = (statistics.median(column) for column in zip(*pairs, strict=True))
+        low, high = min(p[2] for p in pairs), max(p[2] for p in pairs)
+        chosen = choose_threads(work / weight_layers(model), options.threads)
+        times = f"{one:.0f} | {many:.0f} | {ratio:.2f} [{low:.2f}-{high:.2f}]"
+        print(f"| {work / 1e6:.1f} | {kind} | {times} | {chosen} |", flush=True)
     for process in beside:
         process.terminate()
 

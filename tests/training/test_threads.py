@@ -10,12 +10,19 @@ from threadpoolctl import threadpool_info
 from torch import nn
 
 from lamina.training import threads as module
-from lamina.training.threads import available_threads, choose_threads, cpu_quota, flops_per_step, threads
+from lamina.training.threads import (
+    available_threads,
+    choose_threads,
+    cpu_quota,
+    flops_per_step,
+    threads,
+    weight_layers,
+)
 
 
 @pytest.mark.parametrize(
     ("flops", "available", "expected"),
-    [(9e5, 2, 1), (1.9e8, 2, 1), (5.1e8, 2, 2), (5.1e8, 1, 1), (5.1e8, 128, 5), (1e13, 128, 128), (0.0, 4, 1)],
+    [(9e5, 2, 1), (1.4e8, 2, 1), (1.7e8, 2, 2), (1.7e8, 1, 1), (3.8e8, 128, 5), (1e13, 128, 128), (0.0, 4, 1)],
     ids=["digits", "below", "mnist", "I13-one-core", "I13-128-cores", "huge", "nothing"],
 )
 def test_threads_follow_the_work_and_never_exceed_what_there_is(flops: float, available: int, expected: int) -> None:
@@ -24,9 +31,17 @@ def test_threads_follow_the_work_and_never_exceed_what_there_is(flops: float, av
 
 def test_where_waiting_threads_spin_more_work_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert [choose_threads(flops, 2) for flops in (5e8, 1.9e9, 2.1e9)] == [1, 1, 2]
+    assert [choose_threads(flops, 2) for flops in (5e8, 1.4e9, 1.6e9)] == [1, 1, 2]
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    assert [choose_threads(flops, 2) for flops in (5e8, 1.9e8)] == [2, 1]
+    assert [choose_threads(flops, 2) for flops in (5e8, 1.4e8)] == [2, 1]
+
+
+def test_layers_with_weights_are_counted() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 4)), nn.BatchNorm1d(4)
+    )
+    assert weight_layers(model) == 3
+    assert weight_layers(nn.ReLU()) == 1
 
 
 def group(root: Path, line: str, files: dict[str, str]) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lamina.data.spec import ImageSpec
-from lamina.data.tables.targets import NumberTarget
+from lamina.data.tables.targets import ClassTarget, NumberTarget
 from lamina.methodology.problem import Problem
 from lamina.runs.models import ModelCard, find
 from lamina.runs.settings import Settings
@@ -59,6 +59,7 @@ def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, st
             if n <= FEW_ROWS and len(problem.split.valid)
             else ("none", "many rows, or no validation part")
         ),
+        "smoothing": (0.0, "only for pictures of more than two classes"),
         "augment": (False, "only for pictures"),
     }
 
@@ -95,7 +96,14 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
         "schedule": ("one-cycle", "few epochs are planned"),
         "patience": (epochs, "the one-cycle schedule needs its end"),
         "monitor": ("valid_loss", "the likelihood of the validation part"),
-        "second_pass": ("none", "many rows, or no validation part"),
+        "second_pass": ("none", "the learning rate's course is planned for one pass"),
+        "smoothing": (
+            (0.09, "the default for pictures")
+            if len(problem.targets) == 1
+            and isinstance(problem.targets[0], ClassTarget)
+            and len(problem.targets[0].classes) > 2
+            else (0.0, "only for pictures of more than two classes")
+        ),
         "augment": (settings.model != "linear", "small shifts keep the class of a picture"),
     }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from lamina.methodology.baseline import model_card
 from lamina.methodology.phase import Hooks, Phase, Plan
 from lamina.methodology.problem import Problem, likelihood_for
 from lamina.methodology.spread import shift_spread, spread_shift
+from lamina.methodology.temperature import cool, temperature
 from lamina.optim.schedules import beginning, by_name, recorded
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
@@ -28,7 +31,7 @@ from lamina.training.history import History
 from lamina.training.learning_rate import LearningRate, ReduceOnPlateau
 from lamina.training.monitor import Monitor
 from lamina.training.stop_below import StopBelow
-from lamina.training.threads import choose_threads, flops_per_step, threads
+from lamina.training.threads import choose_threads, flops_per_step, threads, weight_layers
 
 __all__ = ["Hooks", "Trained", "train"]
 
@@ -111,7 +114,7 @@ def _passes(plan: Plan) -> Trained:
     middle = [*_validation(plan, first.data.data), _rate(settings), Monitor(), early]
     history = first.run(settings.epochs, None, middle)
     plain = for_scoring(plan.likelihood)
-    delta = _spread_shift(plan, first.step.model, plain)
+    calibrate = _calibration(plan, first.step.model, plain)
     phases = [first]
     if settings.second_pass in {"retrain", "continue"} and not first.interrupted and early.best_steps:
         phases.append(_second_pass(plan, first, history, early))
@@ -119,8 +122,7 @@ def _passes(plan: Plan) -> Trained:
 
     def predictor(phase: Phase) -> Predictor:
         model = _own(phase.step.model.cpu())
-        if delta:
-            shift_spread(model, delta)
+        calibrate(model)
         return Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts))
 
     judged = predictor(first)
@@ -164,12 +166,19 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
     return second
 
 
-def _spread_shift(plan: Plan, model: nn.Module, plain: Likelihood) -> float:
+def _calibration(plan: Plan, model: nn.Module, plain: Likelihood) -> Callable[[nn.Module], None]:
+    """Learn from the validation part how sure the network may be; decisions and means stay as they are.
+
+    Returns:
+        A function that changes a network's last layer accordingly.
+    """
     rows = torch.from_numpy(plan.problem.split.valid)
-    if not isinstance(plain, Gaussian) or len(rows) == 0:
-        return 0.0
-    outputs = outputs_of(model, plan.problem.inputs, rows=rows).cpu()
-    return spread_shift(plain, outputs, plan.problem.encoded[rows])
+    if isinstance(plain, Gaussian | Categorical | Bernoulli) and len(rows):
+        outputs, targets = outputs_of(model, plan.problem.inputs, rows=rows).cpu(), plan.problem.encoded[rows]
+        if isinstance(plain, Gaussian):
+            return partial(shift_spread, delta=spread_shift(plain, outputs, targets))
+        return partial(cool, t=temperature(plain, outputs, targets))
+    return lambda model: None
 
 
 def _rate(settings: Settings) -> Callback:
@@ -221,7 +230,7 @@ def _threads(card: ModelCard, problem: Problem, settings: Settings) -> int:
     with torch.device("meta"):
         model = card.build()
     inputs = torch.empty((settings.batch_size, *problem.inputs.shape[1:]), dtype=problem.inputs.dtype, device="meta")
-    return choose_threads(flops_per_step(model, inputs))
+    return choose_threads(flops_per_step(model, inputs) / weight_layers(model))
 
 
 def _own(model: nn.Module) -> nn.Module:

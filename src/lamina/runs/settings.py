@@ -32,7 +32,7 @@ class Settings:
     activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = _setting("relu", "hidden non-linearity")
     dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
     width: int | None = _setting(None, "channels of the first stage of a convolutional network", 1, 1024)
-    smoothing: float = _setting(0.0, "label smoothing, the share of probability moved to the other classes", 0.0, 0.9)
+    smoothing: float | None = _setting(None, "label smoothing: probability moved to the other classes", 0.0, 0.9)
     beta: float = _setting(
         0.5, "how far the learnt spread of a number is kept out of learning its mean, 0 to 1", 0.0, 1.0
     )

@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-FLOPS_PER_THREAD = 1e8
-"""Floating-point operations of a step that one more thread needs to be worth its synchronisation: 1 ms on one core.
+FLOPS_PER_THREAD = 7.5e7
+"""Floating-point operations of one layer's products, forward and backward, that a thread needs to be worth waiting for.
 
-Measured by benchmarks/threads.py (benchmarks/RESULTS.md).
+Threads are joined after every product, so what counts is the work between two joins and not that of the whole step: on
+two quiet cores the times of one and two threads cross at about 1.4e8 a layer for dense and for convolutional networks
+alike (benchmarks/RESULTS.md).
 """
 
 SPINNING_FACTOR = 10.0
@@ -86,11 +88,11 @@ def _quota_of(folder: Path) -> list[float]:
         return []
 
 
-def choose_threads(flops_per_step: float, available: int | None = None, passive: bool | None = None) -> int:
-    """Return the number of threads for a step of so many floating-point operations.
+def choose_threads(flops_per_layer: float, available: int | None = None, passive: bool | None = None) -> int:
+    """Return the number of threads for a step whose layers make so many floating-point operations each.
 
     Args:
-        flops_per_step: See the function of that name.
+        flops_per_layer: ``flops_per_step`` over ``weight_layers``.
         available: Threads there are; None asks ``available_threads``.
         passive: Whether waiting threads sleep; None reads ``OMP_WAIT_POLICY``.
 
@@ -103,7 +105,13 @@ def choose_threads(flops_per_step: float, available: int | None = None, passive:
     if passive is None:
         passive = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
     share = FLOPS_PER_THREAD * (1.0 if passive else SPINNING_FACTOR)
-    return int(max(1, min(most, flops_per_step // share)))
+    return int(max(1, min(most, flops_per_layer // share)))
+
+
+def weight_layers(model: nn.Module) -> int:
+    """Return how many layers of the model make a product with weights, at least 1."""
+    kinds = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.modules.conv._ConvNd, nn.MultiheadAttention)
+    return max(1, sum(isinstance(module, kinds) for module in model.modules()))
 
 
 def flops_per_step(model: nn.Module, inputs: Tensor) -> float:

@@ -205,7 +205,7 @@ class _Fit:
         problem, findings = self.problem(opened, targets, tested)
         settings, reasons = complete(self.settings, problem)
         settings, notes = fitting(settings, self.settings, len(problem.split.train), len(problem.split.valid))
-        likelihood = likelihood_for(problem.targets, settings.smoothing)
+        likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0)
         with torch.device("meta"):
             model_card(settings, problem, likelihood.n_outputs).build()
         if settings.tensorboard:
@@ -254,7 +254,7 @@ class _Fit:
         display.working("baselines")
         baselines = references(problem, seed=settings.seed)
         tell_baselines(display, problem, baselines, settings.seed)
-        likelihood = likelihood_for(problem.targets, settings.smoothing)
+        likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0)
         display.training(in_words(model_card(settings, problem, likelihood.n_outputs), settings))
         hooks = Hooks(
             progress=progress_teller(display, settings.monitor or "loss"),

@@ -23,6 +23,7 @@ from lamina.data.tables.kinds import failed_columns, guess_kinds, some_long, zer
 from lamina.data.tables.layout import Layout, find_layout
 from lamina.data.tables.narrow import LARGE, Column, extremes, give_back
 from lamina.data.tables.parse import parse
+from lamina.data.tables.plain import plain_numbers
 from lamina.data.tables.rows import Rows, whole_rows
 from lamina.data.tables.settle import settle_numbers, settle_texts
 from lamina.data.tables.source import Source
@@ -30,6 +31,7 @@ from lamina.data.tables.table import NoRows, Table
 from lamina.errors import DataError, shown
 
 MAX_CELL = 1 << 20
+_ODD = 4
 
 
 @dataclass
@@ -43,7 +45,7 @@ class _Reading:
     n_bytes: int = 0
     n_blank: int = 0
     lines: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
-    has_blanks: bool = False
+    odd: int = 0
 
 
 def read_delimited(
@@ -159,7 +161,7 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
 
     def look(rows: Rows) -> Callable[[], _Block]:
         kinds, wanted = tuple(reading.kinds), tuple(i for i in range(n) if i not in reading.set_aside)
-        return functools.partial(_look, source.name, layout, rows, kinds, wanted, reading)
+        return functools.partial(_look, source.name, layout, rows, kinds=kinds, wanted=wanted, reading=reading)
 
     first = next(blocks, None)
     if first is None:
@@ -168,15 +170,12 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
     reading.kinds = guess_kinds(source.name, layout, first, forced)
     for rows, found in in_order(itertools.chain([first], blocks), look, cores()):
         block = found
-        if (block.wanted and set(block.wanted) & reading.set_aside) or block.kinds != tuple(reading.kinds):
+        if block.kinds != tuple(reading.kinds):
             block = look(rows)()
-        failed = set(block.zero_led)
         if block.table is None:
-            failed |= failed_columns(source.name, layout, rows, reading.kinds, block.wanted)
-        reading.set_aside |= failed
-        if block.table is None:
+            reading.set_aside |= failed_columns(source.name, layout, rows, reading.kinds, block.wanted)
             block = look(rows)()
-            reading.set_aside |= block.zero_led
+        reading.set_aside |= block.zero_led
         if block.table is None:
             raise DataError("its rows cannot be read", where=source.name, mend="write it again as plain CSV")
         _take(source, layout, rows, block, reading)
@@ -184,16 +183,25 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
 
 
 def _look(
-    name: str, layout: Layout, rows: Rows, kinds: tuple[str, ...], wanted: tuple[int, ...], reading: _Reading
+    name: str, layout: Layout, rows: Rows, *, kinds: tuple[str, ...], wanted: tuple[int, ...], reading: _Reading
 ) -> _Block:
-    # Check, parse and measure a block.
+    # Check, parse and measure a block: the quickest way first, until some blocks have shown that it is of no use here.
     rows.check(name)
-    table, starts, blank, bounds = None, np.empty(0), 0, {}
-    if not reading.has_blanks:
-        table, starts, blank = parse(name, layout, rows, kinds, wanted, blanks=False)
-        bounds = _bounds(table, kinds, wanted)
-        if table is None or any(low != low for low, _ in bounds.values()):
-            reading.has_blanks, table = True, None
+    table: Any = None
+    starts, blank = np.empty(0, np.int64), 0
+    bounds: dict[int, tuple[float, float]] = {}
+    if reading.odd < _ODD:
+        plain = plain_numbers(rows, layout.delimiter, kinds) if len(wanted) == len(kinds) else None
+        if plain is not None:
+            table, bounds = plain
+            starts = np.arange(rows.line, rows.line + rows.n_lines)
+        else:
+            reading.odd += "text" not in kinds
+            table, starts, blank = parse(name, layout, rows, kinds, wanted, blanks=False)
+            bounds = _bounds(table, kinds, wanted)
+        if table is None or any(math.isnan(low) for low, _ in bounds.values()):
+            reading.odd += 1
+            table = None
     if table is None:
         table, starts, blank = parse(name, layout, rows, kinds, wanted)
         bounds = _bounds(table, kinds, wanted)
@@ -237,8 +245,10 @@ def _take(source: Source, layout: Layout, rows: Rows, block: _Block, reading: _R
     reading.lines.append((block.table.num_rows, rows.line, block.starts))
     reading.n_rows += block.table.num_rows
     reading.n_bytes += len(rows.data)
-    if reading.n_rows * n_numbers * 8 > LARGE:
-        share = 1.02 * source.size / reading.n_bytes if source.packed is None else 1.0
+    share = 1.02 * source.size / reading.n_bytes if source.packed is None else 1.0
+    n_bytes = reading.n_rows * n_numbers * 8
+    # What will surely be large is packed from the first block on.
+    if n_bytes > LARGE or n_bytes * share > 4 * LARGE:
         for part in reading.parts:
             part.pack(int(reading.n_rows * max(share, 1.0)))
     reading.n_blank += block.blank
@@ -248,8 +258,11 @@ def _second_pass(source: Source, layout: Layout, blocks: Iterator[Rows], reading
     # Read the columns that were set aside as text.
     wanted = sorted(reading.set_aside)
     kinds = ["text"] * len(layout.names)
-    for rows in blocks:
-        table, starts, _ = parse(source.name, layout, rows, kinds, wanted)
+
+    def job(rows: Rows) -> Callable[[], tuple[Any, np.ndarray, int]]:
+        return functools.partial(parse, source.name, layout, rows, kinds, wanted)
+
+    for _, (table, starts, _) in in_order(blocks, job, cores()):
         if table is None:
             raise DataError("its rows cannot be read", where=source.name, mend="write it again as plain CSV")
         for index in wanted:

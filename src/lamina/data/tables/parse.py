@@ -39,7 +39,7 @@ def parse(
 
     Raises:
         DataError: For a row with too many or too few cells, or one that cannot be read.
-    """
+    """  # noqa: DOC501 (made by a helper)
     try:
         table = _converted(layout, rows, kinds, wanted, blanks=blanks)
     except _RaggedError:
