@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.data.spec import ImageSpec
 from lamina.data.tables.targets import ClassTarget, NumberTarget
-from lamina.methodology.problem import Problem
+from lamina.methodology.problem import Problem, likelihood_for
 from lamina.runs.models import ModelCard, find
 from lamina.runs.settings import Settings
 
@@ -108,8 +108,8 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
     }
 
 
-def model_card(settings: Settings, problem: Problem, n_outputs: int) -> ModelCard:
-    """Return the card of the network that completed settings describe.
+def model_card(settings: Settings, problem: Problem) -> ModelCard:
+    """Return the card of the network that completed settings describe, with the outputs that the likelihood reads.
 
     Returns:
         The card.
@@ -121,6 +121,7 @@ def model_card(settings: Settings, problem: Problem, n_outputs: int) -> ModelCar
         arguments = {"hidden": settings.hidden, "activation": settings.activation, "dropout": settings.dropout}
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
+    n_outputs = likelihood_for(problem.targets, settings.smoothing or 0.0).n_outputs
     return ModelCard(settings.model, problem.spec, n_outputs, arguments)
 
 

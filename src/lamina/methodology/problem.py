@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from lamina.data.batch import Batch
-from lamina.data.images import ImagePreparation, ImageSet
-from lamina.data.stream import as_tensor
+from lamina.data.images import ImagePreparation
 from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.split import Split
 from lamina.data.tables.targets import ClassTarget, CountTarget, Target
-from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, Poisson
 from lamina.runs.models import Spec
 
@@ -120,27 +118,3 @@ def encode_targets(targets: tuple[Target, ...], columns: list[Any]) -> Tensor:
             return torch.from_numpy(np.asarray(encoded[0], np.int64))
         return torch.from_numpy(np.asarray(encoded[0], np.float32))
     return torch.from_numpy(np.stack([np.asarray(e, np.float32) for e in encoded], axis=1))
-
-
-def problem_of_images(images: ImageSet, split: Split, *, name: str = "class") -> Problem:
-    """Make the problem of telling the class of pictures.
-
-    Args:
-        images: With labels.
-        split: Rows of each part.
-        name: What the target is called.
-
-    Returns:
-        The problem; its inputs share the memory of the pictures.
-
-    Raises:
-        ConfigError: If the pictures carry no class labels.
-    """
-    if images.labels is None or not images.classes:
-        raise ConfigError(
-            "the pictures have no classes to learn", where=images.name, mend="put them into one folder a class"
-        )
-    preparation = ImagePreparation.fit(images, split.train)
-    target = ClassTarget(name, tuple(images.classes))
-    labels = torch.from_numpy(np.asarray(images.labels, np.int64))
-    return Problem(images.name, as_tensor(images.pixels), labels, (target,), split, preparation)

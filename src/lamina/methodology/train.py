@@ -87,7 +87,7 @@ def train(problem: Problem, settings: Settings, hooks: Hooks | None = None) -> T
     """
     device = find_device(settings.device)
     likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0, settings.beta or 0.0)
-    card = model_card(settings, problem, likelihood.n_outputs)
+    card = model_card(settings, problem)
     if len(problem.split.valid) == 0 and (settings.monitor or "valid").startswith("valid"):
         settings = replace(settings, monitor="loss")
     plan = Plan(problem, settings, card, likelihood, device, hooks or Hooks())

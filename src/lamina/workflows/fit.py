@@ -10,16 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lamina.data.images import ImageSet
-from lamina.data.tables.split import Split, split_rows
 from lamina.data.tables.table import Table
-from lamina.errors import CheckNotMet, CheckpointError, ConfigError, DataError, Interrupted, shown
+from lamina.errors import CheckNotMet, CheckpointError, ConfigError, DataError, DivergedError, Interrupted, shown
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
-from lamina.methodology.problem import Problem, likelihood_for, problem_of_images
+from lamina.methodology.image_problem import problem_of_images, split_of_pictures
+from lamina.methodology.problem import Problem
 from lamina.methodology.reference import Reference, references
 from lamina.methodology.table_problem import Findings, problem_of_table
 from lamina.methodology.train import Hooks, Trained, train
@@ -205,9 +204,8 @@ class _Fit:
         problem, findings = self.problem(opened, targets, tested)
         settings, reasons = complete(self.settings, problem)
         settings, notes = fitting(settings, self.settings, len(problem.split.train), len(problem.split.valid))
-        likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0)
         with torch.device("meta"):
-            model_card(settings, problem, likelihood.n_outputs).build()
+            model_card(settings, problem).build()
         if settings.tensorboard:
             TensorBoard(Path())  # refuses where it is not installed
         return _Decided(tested, problem, findings, settings, reasons, notes)
@@ -249,13 +247,15 @@ class _Fit:
 
         Returns:
             What was left.
+
+        Raises:
+            DivergedError: If training could not recover; a report says so.
         """
         display, problem, settings = self.display, session.problem, session.settings
         display.working("baselines")
         baselines = references(problem, seed=settings.seed)
         tell_baselines(display, problem, baselines, settings.seed)
-        likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0)
-        display.training(in_words(model_card(settings, problem, likelihood.n_outputs), settings))
+        display.training(in_words(model_card(settings, problem), settings))
         hooks = Hooks(
             progress=progress_teller(display, settings.monitor or "loss"),
             say=lambda text: display.fact("note", "training", text),
@@ -264,7 +264,11 @@ class _Fit:
             signals=True,
             facts={"fingerprint": session.card["source"]["fingerprint"], "max_epochs": settings.epochs},
         )
-        trained = train(problem, settings, hooks)
+        try:
+            trained = train(problem, settings, hooks)
+        except DivergedError as error:
+            self.failed(session, error)
+            raise
         trained.predictor.save(session.folder.model)
         if trained.signal:
             self.interrupted(session, trained)
@@ -300,13 +304,20 @@ class _Fit:
         records = tuple(trained.history.records)
         return FitFacts(run, session.data_card(), tuple(sections), records, settings.examples), scored
 
+    def failed(self, session: Session, error: DivergedError) -> None:
+        """Leave a short report that says what went wrong."""
+        run = session.run_card(None, time.monotonic() - self.began, message=str(error), mend=error.mend)
+        render_to(session.folder.path, FitFacts(run, session.data_card(), (), (), session.settings.examples))
+
     def interrupted(self, session: Session, trained: Trained) -> None:
         """Leave a short report at once, since somebody waits for the process to end, and say how to go on.
 
         Raises:
             Interrupted: Always.
         """
-        run = session.run_card(trained, time.monotonic() - self.began)
+        message = "a signal ended the run; `lamina fit --resume` goes on from here"
+        seconds = time.monotonic() - self.began
+        run = session.run_card(trained, seconds, message=message, mend=session.resume_line)
         render_to(session.folder.path, FitFacts(run, session.data_card(), (), (), session.settings.examples))
         self.display.line("model", f"{session.folder.model} (as learnt so far)")
         raise Interrupted(
@@ -371,33 +382,6 @@ def default_targets(opened: Opened) -> tuple[str, ...]:
     if opened.target:
         return tuple(name for name in names if name.startswith(opened.target)) or names[-1:]
     return names[-1:]
-
-
-def split_of_pictures(images: ImageSet, settings: Settings) -> tuple[Split, str]:
-    """Divide pictures as their source does, or by class and seed; what the source leaves open is taken from training.
-
-    Returns:
-        The parts, and how they were made in words.
-    """
-    labels = np.asarray(images.labels)
-    a, b, c = settings.split
-    if images.part is None:
-        split = split_rows(len(images), fractions=(a, b, c), seed=settings.seed, stratify=labels)
-        return split, f"{100 * a:g}/{100 * b:g}/{100 * c:g} by class, shuffled with seed {settings.seed}"
-    rows = [np.flatnonzero(images.part == k).astype(np.int64) for k in range(3)]
-    words = "training, validation and test part as the source has them"
-    if not len(rows[2]):
-        inner = split_rows(len(rows[0]), fractions=(1 - c, 0.0, c), seed=settings.seed, stratify=labels[rows[0]])
-        rows[0], rows[2] = rows[0][inner.train], rows[0][inner.test]
-        words = f"validation part as the source has it, {100 * c:g} % of training for the test, seed {settings.seed}"
-    if not len(rows[1]):
-        share = min(b / (a + b), 0.1)
-        inner = split_rows(
-            len(rows[0]), fractions=(1 - share, share, 0.0), seed=settings.seed, stratify=labels[rows[0]]
-        )
-        rows[0], rows[1] = rows[0][inner.train], rows[0][inner.valid]
-        words = f"test part as the source has it, {100 * share:g} % of the rest for validation, seed {settings.seed}"
-    return Split(*rows), words
 
 
 def require_baseline(facts: FitFacts) -> None:

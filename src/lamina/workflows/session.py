@@ -16,11 +16,11 @@ from lamina.data.images import ImageSet
 from lamina.data.tables.roles import Roles
 from lamina.data.tables.table import Table
 from lamina.errors import shown
-from lamina.methodology.baseline import in_words
+from lamina.methodology.baseline import in_words, model_card
 from lamina.methodology.problem import Problem
 from lamina.methodology.table_problem import Findings
 from lamina.methodology.train import Trained
-from lamina.report.facts import Column, DataCard, LeftOut, Part, Remark, RunCard
+from lamina.report.facts import Column, DataCard, LeftOut, Part, Remark, RunCard, State
 from lamina.runs.folder import RunFolder
 from lamina.runs.settings import Settings
 from lamina.training.device import find_device
@@ -56,40 +56,43 @@ class Session:
         """The examples as the problem numbers them."""
         return self.opened.data if self.findings is None else self.findings.table
 
-    def run_card(self, trained: Trained, seconds: float) -> RunCard:
+    def run_card(self, trained: Trained | None, seconds: float, *, message: str = "", mend: str = "") -> RunCard:
         """Return what the report says of the run.
 
         Args:
-            trained: How training went.
+            trained: How training went; None if it failed.
             seconds: Wall time so far.
+            message: What happened, if it was interrupted or failed.
+            mend: What to do about it.
 
         Returns:
             The card.
         """
         names = ", ".join(target.name for target in self.problem.targets)
         given = self.card["source"]["given"]
-        known, interrupted = self.card["versions"], bool(trained.signal)
+        known = self.card["versions"]
+        state: State = "failed" if trained is None else "interrupted" if trained.signal else "finished"
         return RunCard(
             name=self.folder.path.name,
             title=f"{names}, from {Path(given).name or given}",
-            state="interrupted" if interrupted else "finished",
+            state=state,
             command=self.card["run"]["command"],
             started=self.card["run"]["started"],
             seconds=seconds,
             seed=self.settings.seed,
             device=str(find_device(self.settings.device)),
-            threads=trained.threads,
+            threads=trained.threads if trained else self.settings.threads or 1,
             lamina=known["lamina"],
             torch=known["torch"],
             python=known["python"],
             platform=known["machine"],
-            model=in_words(trained.predictor.card, self.settings),
-            n_parameters=trained.n_parameters,
-            epochs=len(trained.history.records),
-            best_epoch=trained.best_epoch,
-            stopped=trained.stopped or "",
-            message="a signal ended the run; `lamina fit --resume` goes on from here" if interrupted else "",
-            mend=self.resume_line if interrupted else "",
+            model=in_words(model_card(self.settings, self.problem), self.settings),
+            n_parameters=trained.n_parameters if trained else 0,
+            epochs=len(trained.history.records) if trained else 0,
+            best_epoch=trained.best_epoch if trained else None,
+            stopped=(trained.stopped or "") if trained else "",
+            message=message,
+            mend=mend,
             settings=self.settings.to_dict(),
             chosen=self.reasons,
         )

@@ -85,9 +85,8 @@ class _Packed:
     def add(self, block: Any, bounds: tuple[float, float] | None = None) -> None:
         stop = self.n + len(block)
         wanted = narrow_type(block, bounds)
-        if self.n:
-            wanted = np.promote_types(self.values.dtype, wanted)
         if wanted != self.values.dtype:
+            wanted = np.promote_types(self.values.dtype, wanted) if self.n else wanted
             self.values = self.values.astype(wanted)
         if stop > len(self.values):
             if self.n == 0:

@@ -41,7 +41,7 @@ def plain_numbers(
     runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
     if rows.quoted or rows.starts is not None or len(runs) > _MOST_RUNS or "text" in kinds or len(data) > _MOST_BYTES:
         return None
-    if not data.endswith(b"\n") or b"\r" in data:
+    if not data.endswith(b"\n"):
         return None
     view = np.frombuffer(data, np.uint8)
     # As many cells as they should be, and every row's last one, and no other, before a line end: no row is ragged.

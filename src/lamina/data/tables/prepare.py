@@ -19,6 +19,7 @@ from lamina.data.tables.encoders import (
     Seen,
     numbers,
 )
+from lamina.data.tables.narrow import LARGE, give_back
 from lamina.data.tables.prepare_state import load_state, save_state
 from lamina.data.tables.roles import Roles
 from lamina.data.tables.scale import Scaling
@@ -121,6 +122,8 @@ class TablePreparation:
                     )
         if not encoders:
             raise DataError("no column to prepare", where=shown(table.name), mend="keep one with --use")
+        if len(rows) * len(encoders) * 8 > LARGE:
+            give_back()
         return TablePreparation(encoders, tuple(notes))
 
     @property

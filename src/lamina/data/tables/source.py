@@ -151,7 +151,7 @@ class Source:
         return pa.BufferReader(self.memory) if self.memory is not None else str(self.path)
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the text as UTF-8 in blocks of about 2 MiB, cut anywhere (for UTF-8 input, at any byte).
+        """Yield the text as UTF-8 in blocks of about 4 MiB, cut anywhere (for UTF-8 input, at any byte).
 
         Yields:
             Bytes; line ends as in the file.
