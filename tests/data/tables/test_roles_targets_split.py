@@ -270,7 +270,7 @@ def test_c4_class_that_training_lacks() -> None:
 @pytest.mark.parametrize("values", [["a", "", "b"] * 10, [1.5, None, 2.5] * 10], ids=["text", "number"])
 def test_c5_c6_missing_targets_are_listed(values: list[Any]) -> None:
     table = table_with_target(values, x=list(range(30)))
-    with pytest.raises(DataError, match=r"missing in 10 rows \(row 2, 5, 8, 11, 14, ...\)") as caught:
+    with pytest.raises(DataError, match=r"missing in 10 rows \(rows 2, 5, 8, 11, 14, ...\)") as caught:
         infer_target(table, "y")
     assert "--drop-unlabelled" in caught.value.mend
     rows = np.flatnonzero(~unlabelled(table, "y"))
