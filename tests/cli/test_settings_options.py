@@ -91,3 +91,8 @@ def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for entry in fields(Settings):
         assert any(line.startswith(f"{entry.name} ") for line in out.splitlines())
+
+
+def test_none_is_a_value_where_it_is_a_word_of_the_setting_and_means_chosen_elsewhere() -> None:
+    changed = Settings().with_changes({"second_pass": "none", "hidden": "none", "require": "none"}, where="test")
+    assert (changed.second_pass, changed.hidden, changed.require) == ("none", None, "none")

@@ -39,3 +39,14 @@ def test_perfect_answers_do_not_ask_for_boundless_certainty() -> None:
 
 def test_too_few_examples_change_nothing() -> None:
     assert temperature(Categorical(2), torch.zeros(FEWEST - 1, 2), torch.zeros(FEWEST - 1, dtype=torch.int64)) == 1.0
+
+
+def test_weights_count_examples() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(300, 3, generator=generator, dtype=torch.float64) * 2
+    targets = Categorical(3).sample(logits / 1.5, generator)
+    weights = torch.randint(0, 3, (300,), generator=generator)
+    copies = torch.repeat_interleave(torch.arange(300), weights)
+    weighted = temperature(Categorical(3), logits, targets, weights.double())
+    assert weighted == pytest.approx(temperature(Categorical(3), logits[copies], targets[copies]), rel=1e-3)
+    assert weighted != pytest.approx(temperature(Categorical(3), logits, targets), rel=1e-3)

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from lamina.likelihoods import Gaussian
+from lamina.training.objective import weighted_mean
 
 FEWEST = 20
 """Below this many held-out examples the estimate is noisier than the fault it mends."""
 
 
-def spread_shift(likelihood: Gaussian, outputs: Tensor, targets: Tensor) -> float:
+def spread_shift(likelihood: Gaussian, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
     """Find what must be added to the raw log-scale so that the held-out examples are most likely.
 
-        δ* = argmax_δ Σ_n log p(y_n | µ_n, r_n + δ),   δ in [-3, 3]
+        δ* = argmax_δ Σ_n w_n log p(y_n | µ_n, r_n + δ),   δ in [-3, 3]
 
     A network that was stopped by its squared error, or knows its training rows by heart, is too sure. Where the raw
     output is the log of the spread, exp δ* is the root mean square of the standardised residuals.
@@ -23,6 +24,7 @@ def spread_shift(likelihood: Gaussian, outputs: Tensor, targets: Tensor) -> floa
         likelihood: One target with a learnt spread.
         outputs: ``(N, 2)``: mean and raw log-scale.
         targets: ``(N,)``.
+        weights: ``(N,)``, 1 each if not given.
 
     Returns:
         δ*, to 1e-6; 0 where there are fewer than ``FEWEST`` examples.
@@ -33,7 +35,7 @@ def spread_shift(likelihood: Gaussian, outputs: Tensor, targets: Tensor) -> floa
 
     def nll(delta: float) -> float:
         shifted = torch.stack([outputs[:, 0], outputs[:, 1] + delta], dim=1)
-        return float(-likelihood.log_prob(shifted, targets).mean())
+        return float(-weighted_mean(likelihood.log_prob(shifted, targets), weights))
 
     ratio = (5**0.5 - 1) / 2
     low, high = -3.0, 3.0

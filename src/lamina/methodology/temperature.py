@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lamina.likelihoods import Bernoulli, Categorical
+from lamina.training.objective import weighted_mean
 
 FEWEST = 50
 """Below this many held-out examples the estimate is noisier than the fault it mends."""
@@ -16,10 +17,12 @@ RANGE = (0.5, 4.0)
 """A few held-out examples that are all right or nearly so cannot ask for more certainty than twice the logits."""
 
 
-def temperature(likelihood: Categorical | Bernoulli, outputs: Tensor, targets: Tensor) -> float:
+def temperature(
+    likelihood: Categorical | Bernoulli, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> float:
     """Find the temperature at which the held-out examples are most likely.
 
-        T* = argmax_T Σ_n log p(y_n | outputs_n / T),   T in RANGE
+        T* = argmax_T Σ_n w_n log p(y_n | outputs_n / T),   T in RANGE
 
     Dividing all logits by one number leaves every decision as it is.
 
@@ -27,6 +30,7 @@ def temperature(likelihood: Categorical | Bernoulli, outputs: Tensor, targets: T
         likelihood: Reads logits.
         outputs: ``(N, n_outputs)``.
         targets: As the likelihood takes them.
+        weights: ``(N,)``, 1 each if not given.
 
     Returns:
         T*, to one part in 10⁵; 1 where there are fewer than ``FEWEST`` examples.
@@ -38,7 +42,7 @@ def temperature(likelihood: Categorical | Bernoulli, outputs: Tensor, targets: T
     outputs = outputs.double()
 
     def nll(log_t: float) -> float:
-        return float(-likelihood.log_prob(outputs * math.exp(-log_t), targets).mean())
+        return float(-weighted_mean(likelihood.log_prob(outputs * math.exp(-log_t), targets), weights))
 
     ratio = (5**0.5 - 1) / 2
     low, high = math.log(RANGE[0]), math.log(RANGE[1])

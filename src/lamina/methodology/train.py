@@ -175,9 +175,10 @@ def _calibration(plan: Plan, model: nn.Module, plain: Likelihood) -> Callable[[n
     rows = torch.from_numpy(plan.problem.split.valid)
     if isinstance(plain, Gaussian | Categorical | Bernoulli) and len(rows):
         outputs, targets = outputs_of(model, plan.problem.inputs, rows=rows).cpu(), plan.problem.encoded[rows]
+        weights = None if plan.problem.weights is None else plan.problem.weights[rows]
         if isinstance(plain, Gaussian):
-            return partial(shift_spread, delta=spread_shift(plain, outputs, targets))
-        return partial(cool, t=temperature(plain, outputs, targets))
+            return partial(shift_spread, delta=spread_shift(plain, outputs, targets, weights))
+        return partial(cool, t=temperature(plain, outputs, targets, weights))
     return lambda model: None
 
 

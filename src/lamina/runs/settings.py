@@ -204,7 +204,9 @@ def _read(name: str, value: object, entry: Any, where: str) -> object:
         The value.
     """
     kind = _kind(name)
-    if value is None or (isinstance(value, str) and value.lower() in {"none", "auto"} and entry.default is None):
+    words = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    left_open = isinstance(value, str) and value.lower() in {"none", "auto"} and value not in words
+    if value is None or (left_open and entry.default is None):
         return None
     if typing.get_origin(kind) is tuple:
         (item, _) = typing.get_args(kind)
