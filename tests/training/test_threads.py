@@ -40,7 +40,7 @@ def test_layers_with_weights_are_counted() -> None:
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 4)), nn.BatchNorm1d(4)
     )
-    assert weight_layers(model) == 3
+    assert weight_layers(model) == 4
     assert weight_layers(nn.ReLU()) == 1
 
 

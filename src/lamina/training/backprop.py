@@ -227,9 +227,10 @@ class FlatParameters:
         return p.grad
 
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the parameter groups for an optimizer: the weights and the others, a vector each."""
+        """Return the groups for an optimizer: the weights and the others, a vector each; all in one if none decays."""
         groups = []
-        for place, decay in ((slice(self.n_weights), weight_decay), (slice(self.n_weights, None), 0.0)):
+        parts = [(slice(self.n_weights), weight_decay), (slice(self.n_weights, None), 0.0)]
+        for place, decay in parts if weight_decay else [(slice(None), 0.0)]:
             if self.vector[place].numel():
                 part = nn.Parameter(self.vector[place])
                 part.grad = self.gradient[place]

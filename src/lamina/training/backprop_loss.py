@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.bernoulli import Bernoulli
@@ -56,19 +56,23 @@ class SoftmaxLoss(LikelihoodLoss):
         self.log_p, self.delta = empty(n, likelihood.n_classes, dtype), empty(n, likelihood.n_classes, dtype)
         self.row_starts = np.arange(0, n * likelihood.n_classes, likelihood.n_classes)
         self.share_array = self.share.numpy()
-        self.in_line = self.delta.array.reshape(-1)
+        self.in_line, self.log_in_line = self.delta.array.reshape(-1), self.log_p.array.reshape(-1)
+        self.chosen, self.minus_share = empty(1, n, dtype), torch.full((n,), -1.0 / n, dtype=dtype)
+        self.log_chosen = self.chosen.tensor[0]
 
     def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
         if target.dtype is not torch.int64 or target.ndim != 1:  # soft targets
             return super().__call__(outputs, target, weights)
         torch.log_softmax(outputs.tensor, 1, out=self.log_p.tensor)
         np.exp(self.log_p.array, out=self.delta.array)
-        self.in_line[self.row_starts + target.numpy()] -= 1
+        places = self.row_starts + target.numpy()
+        self.in_line[places] -= 1
+        self.log_in_line.take(places, out=self.chosen.array[0], mode="clip")
         if weights is None:
             np.multiply(self.delta.array, self.share_array, out=self.delta.array)
-            return nll_loss(self.log_p.tensor, target), self.delta
+            return torch.dot(self.minus_share, self.log_chosen), self.delta
         self.weigh(self.delta.tensor, weights)
-        return weighted_mean(nll_loss(self.log_p.tensor, target, reduction="none"), weights), self.delta
+        return torch.dot(self.minus_share * weights, self.log_chosen), self.delta
 
 
 class LogisticLoss(LikelihoodLoss):

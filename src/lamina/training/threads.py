@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 FLOPS_PER_THREAD = 7.5e7
-"""Floating-point operations of one layer's products, forward and backward, that a thread needs to be worth waiting for.
+"""Floating-point operations of one layer, forward and backward, that a thread needs to be worth waiting for.
 
-Threads are joined after every product, so what counts is the work between two joins and not that of the whole step: on
-two quiet cores the times of one and two threads cross at about 1.4e8 a layer for dense and for convolutional networks
-alike (benchmarks/RESULTS.md).
+Threads meet after every layer, so what counts is the work between two meetings and not that of the whole step: on two
+quiet cores the times of one and two threads cross near 1.5e8 a layer, normalisation layers counted as such, for dense
+and for convolutional networks alike (benchmarks/RESULTS.md).
 """
 
 SPINNING_FACTOR = 10.0
@@ -109,9 +109,8 @@ def choose_threads(flops_per_layer: float, available: int | None = None, passive
 
 
 def weight_layers(model: nn.Module) -> int:
-    """Return how many layers of the model make a product with weights, at least 1."""
-    kinds = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.modules.conv._ConvNd, nn.MultiheadAttention)
-    return max(1, sum(isinstance(module, kinds) for module in model.modules()))
+    """Return how many layers of the model have parameters of their own, at least 1: threads meet after each."""
+    return max(1, sum(next(module.parameters(recurse=False), None) is not None for module in model.modules()))
 
 
 def flops_per_step(model: nn.Module, inputs: Tensor) -> float:
