@@ -69,7 +69,6 @@ class Settings:
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:0, mps", safe=True)
     threads: int | None = _setting(None, "CPU threads; chosen by the work of a step", 1, 4096, safe=True)
-    workers: int = _setting(0, "threads that decode pictures ahead, 0 for as many as cores", 0, 1024, safe=True)
     tensorboard: bool = _setting(False, "also write TensorBoard event files into the run folder", safe=True)
     checkpoint_seconds: float = _setting(20.0, "time between checkpoints within an epoch", 0.0, safe=True)
 
