@@ -182,13 +182,14 @@ class _Plan:
                 where="BackpropStep",
                 mend="check the network's number of inputs",
             )
+        self.loss = build_loss(objective.likelihood, n, flat.dtype)
         self.nodes = []
         for _, layer in layers:
-            node, width = build_node(layer, flat.gradient_of, n, width, flat.dtype)
+            by_columns = layer is layers[-1][1] and self.loss.by_columns
+            node, width = build_node(layer, flat.gradient_of, n, width, flat.dtype, by_columns=by_columns)
             self.nodes.append(node)
         # Below the first layer with parameters nobody needs a derivative.
         self.lowest = next(i for i, (_, layer) in enumerate(layers) if next(layer.parameters(), None) is not None)
-        self.loss = build_loss(objective.likelihood, n, flat.dtype)
 
     def forward(self, y: Sheet) -> Sheet:
         for node in self.nodes:
