@@ -14,7 +14,7 @@ from lamina.errors import ConfigError
 from lamina.penalties.base import Penalty, WeightedSum
 from lamina.penalties.l2 import L2
 from lamina.training.backprop_loss import build_loss
-from lamina.training.backprop_nodes import Sheet, build_node, why_not
+from lamina.training.backprop_nodes import Node, Sheet, build_node, why_not
 from lamina.training.fused_update import fused_update
 from lamina.training.objective import Objective, Supervised
 from lamina.training.state import copy_state
@@ -189,18 +189,27 @@ class _Plan:
             node, width = build_node(layer, flat.gradient_of, n, width, flat.dtype, by_columns=by_columns)
             self.nodes.append(node)
         # Below the first layer with parameters nobody needs a derivative.
-        self.lowest = next(i for i, (_, layer) in enumerate(layers) if next(layer.parameters(), None) is not None)
+        lowest = next(i for i, (_, layer) in enumerate(layers) if next(layer.parameters(), None) is not None)
+        self.forwards = [node.forward for node in self.nodes]
+        above = self.nodes[:lowest:-1]
+        self.backwards = [(node.parameter_gradient if _has_weights(node) else None, node.backward) for node in above]
+        self.last_gradient = self.nodes[lowest].parameter_gradient
 
     def forward(self, y: Sheet) -> Sheet:
-        for node in self.nodes:
-            y = node.forward(y)
+        for forward in self.forwards:
+            y = forward(y)
         return y
 
     def backward(self, delta: Sheet) -> None:
-        for node in self.nodes[: self.lowest : -1]:
-            node.parameter_gradient(delta)
-            delta = node.backward(delta)
-        self.nodes[self.lowest].parameter_gradient(delta)
+        for parameter_gradient, backward in self.backwards:
+            if parameter_gradient is not None:
+                parameter_gradient(delta)
+            delta = backward(delta)
+        self.last_gradient(delta)
+
+
+def _has_weights(node: Node) -> bool:
+    return type(node).parameter_gradient is not Node.parameter_gradient
 
 
 class FlatParameters:

@@ -62,6 +62,7 @@ class SoftmaxLoss(LikelihoodLoss):
         self.log_p, self.by_class = empty(k, n, dtype), empty(k, n, dtype)
         self.delta = sheet(self.by_class.tensor.T)
         self.columns, self.n = np.arange(n), n
+        self.outputs: Sheet | None = None
         self.share_array = self.share.numpy()
         self.in_line, self.log_in_line = self.by_class.array.reshape(-1), self.log_p.array.reshape(-1)
         self.chosen, self.minus_share = empty(1, n, dtype), torch.full((n,), -1.0 / n, dtype=dtype)
@@ -70,7 +71,9 @@ class SoftmaxLoss(LikelihoodLoss):
     def __call__(self, outputs: Sheet, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Sheet]:
         if target.dtype is not torch.int64 or target.ndim != 1:  # soft targets
             return super().__call__(outputs, target, weights)
-        torch.log_softmax(outputs.tensor.T, 0, out=self.log_p.tensor)
+        if outputs is not self.outputs:  # the same sheet in every update, so its transposed view is made once
+            self.outputs, self.z = outputs, outputs.tensor.T
+        torch.log_softmax(self.z, 0, out=self.log_p.tensor)
         np.exp(self.log_p.array, out=self.by_class.array)
         places = target.numpy() * self.n + self.columns
         self.in_line[places] -= 1
