@@ -1,6 +1,6 @@
 """The default fit on real tables, beside scikit-learn's MLP and gradient boosting on the same rows.
 
-    python benchmarks/default_tables.py [--seeds 5] [--out FILE.jsonl] [--tables NAME ...] [--set KEY=VALUE ...]
+    python benchmarks/default_tables.py [--seeds 5] [--first-seed 0] [--out FILE.jsonl] [--tables NAME ...] [--set K=V ...]
 
 Each table is divided 65/10/25 by seed. lamina trains on the first part, stops on the second; the peers train on both
 together (they have no use for a validation part here), so all see the same 75 % of the rows. Figures are of the test
@@ -128,6 +128,7 @@ def summary(lines: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("default_tables.jsonl"))
     parser.add_argument("--tables", nargs="*", default=None)
     parser.add_argument("--set", nargs="*", default=[], dest="changes")
@@ -137,7 +138,7 @@ def main() -> None:
     )
     lines = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     done = {(line["table"], line["seed"]) for line in lines}
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.tables or tables():
             if (name, seed) not in done:
                 lines.append(row(name, seed, settings))

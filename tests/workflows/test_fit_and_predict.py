@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
+from lamina.data.tables.table import Table
 from lamina.errors import CheckpointError, ConfigError, DataError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Poisson
 from lamina.runs.predictor import Predictor
@@ -21,6 +22,7 @@ from lamina.workflows.evaluate import evaluate
 from lamina.workflows.fit import FitResult, fit
 from lamina.workflows.predict import predict
 from lamina.workflows.report import report
+from lamina.workflows.source import open_input, open_source
 from workflows.made import QUICK, people, shapes
 
 
@@ -236,3 +238,18 @@ def test_second_pass_learns_from_the_validation_rows_too(place: Path, tmp_path: 
     files = [r.folder / "model" / "model.safetensors" for r in (once, twice)]
     assert files[0].read_bytes() != files[1].read_bytes()
     assert (once.folder / "history.jsonl").read_bytes() == (twice.folder / "history.jsonl").read_bytes()
+
+
+def test_B19_codes_with_leading_zeros_are_the_same_categories_at_predict(tmp_path: Path) -> None:
+    codes = ["00501", "10001", "00901", "20002"]
+    rows = [f"{codes[i % 4]},{i % 7},{'yes' if i % 4 < 2 else 'no'}" for i in range(160)]
+    (tmp_path / "t.csv").write_text("\n".join(["zip,x,kind", *rows]) + "\n")
+    found = fit(str(tmp_path / "t.csv"), settings=QUICK, out=str(tmp_path / "run"))
+    # without a leading zero in sight the column would be read as numbers, and no category would be known
+    (tmp_path / "new.csv").write_text("zip,x\n10001,1\n20002,2\n")
+    predictor = Predictor.load(found.folder)
+    data = open_input(str(tmp_path / "new.csv"), QUICK, predictor.preparation)
+    _, met = predictor.prepare(data)
+    assert met.unseen == {}
+    naive = open_source(str(tmp_path / "new.csv"), QUICK).data
+    assert isinstance(naive, Table) and str(naive.column("zip").type) != "string"
