@@ -1,6 +1,6 @@
 """The default fit on real tables, beside scikit-learn's MLP and gradient boosting on the same rows.
 
-    python benchmarks/default_tables.py [--seeds 5] [--first-seed 0] [--out FILE.jsonl] [--tables NAME ...] [--set K=V ...]
+    python benchmarks/default_tables.py [--seeds 5] [--first-seed 0] [--out FILE] [--tables NAME ...] [--set K=V ...]
 
 Each table is divided 65/10/25 by seed. lamina trains on the first part, stops on the second; the peers train on both
 together (they have no use for a validation part here), so all see the same 75 % of the rows. Figures are of the test

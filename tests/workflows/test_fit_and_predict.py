@@ -241,12 +241,12 @@ def test_second_pass_learns_from_the_validation_rows_too(place: Path, tmp_path: 
 
 
 def test_B19_codes_with_leading_zeros_are_the_same_categories_at_predict(tmp_path: Path) -> None:
-    codes = ["00501", "10001", "00901", "20002"]
+    codes = ["00501", "1.50", "00901", "2.00"]
     rows = [f"{codes[i % 4]},{i % 7},{'yes' if i % 4 < 2 else 'no'}" for i in range(160)]
     (tmp_path / "t.csv").write_text("\n".join(["zip,x,kind", *rows]) + "\n")
     found = fit(str(tmp_path / "t.csv"), settings=QUICK, out=str(tmp_path / "run"))
-    # without a leading zero in sight the column would be read as numbers, and no category would be known
-    (tmp_path / "new.csv").write_text("zip,x\n10001,1\n20002,2\n")
+    # without a leading zero in sight the column would be read as numbers, and 1.5 is no category that training had
+    (tmp_path / "new.csv").write_text("zip,x\n1.50,1\n2.00,2\n")
     predictor = Predictor.load(found.folder)
     data = open_input(str(tmp_path / "new.csv"), QUICK, predictor.preparation)
     _, met = predictor.prepare(data)
