@@ -83,6 +83,32 @@ def test_nan_shows_in_the_bounds() -> None:
     assert found[1][1] == (2.0, 4.0)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(FLOATS, WHOLE, FLOATS), min_size=1, max_size=30),
+    st.sampled_from([(0,), (2,), (0, 2)]),
+)
+@np.errstate(over="ignore")
+def test_wanted_singles_are_rounded_once_and_only_where_it_does_no_harm(
+    cells: list[tuple[str, str, str]], singles: tuple[int, ...]
+) -> None:
+    data = "".join(",".join(row) + "\n" for row in cells).encode()
+    found = plain_numbers(rows_of(data), ",", ["float", "int", "float"], singles)
+    assert found is not None
+    for i in (0, 2):
+        exact = np.array([float(row[i]) for row in cells])
+        size, spread = np.abs(exact).max(), min(exact.max() - exact.min(), 1e300)
+        got = found[0].column(str(i)).combine_chunks().to_numpy()
+        if got.dtype == np.float32:
+            assert i in singles
+            assert size == 0 or (size < 1.01e14 and spread >= 0.9e-3 * size)
+            assert (got == exact.astype(np.float32)).all()
+        else:
+            assert (got == exact).all()
+            assert i not in singles or size >= 1e14 or size <= 1e-30 or spread < 1.1e-3 * size
+    assert found[0].column("1").to_pylist() == [int(row[1]) for row in cells]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_items_come_in_order_and_errors_in_their_turn(workers: int) -> None:
     seen = []

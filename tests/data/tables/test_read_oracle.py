@@ -122,6 +122,21 @@ def test_packed_columns_equal_plain_ones(tmp_path: Path) -> None:
     assert narrow.LARGE == 1 << 26
 
 
+def test_a_column_that_turns_narrow_late_is_kept_in_full(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=5000), rng.normal(size=5000)
+    y[2500:] = 1000 + y[2500:] / 10_000  # from here on, float32 would lose what little the values differ
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{a:.7f},{b:.7f}\n" for a, b in zip(x, y, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "BLOCK", 1 << 12)
+        patch.setattr(delimited, "LARGE", 1)
+        packed = read_table(tmp_path / "t.csv")
+    assert {name: str(packed.columns[name].type) for name in "xy"} == {"x": "float", "y": "double"}
+    np.testing.assert_array_equal(packed.columns["x"].to_numpy(), x.round(7).astype(np.float32))
+    late = packed.columns["y"].to_numpy()[2600:]  # the block in which it turns holds both kinds of rows
+    np.testing.assert_array_equal(late, y[2600:].round(7))
+
+
 SEEDS = [
     b"a,b,c\n1,x,2024-01-01\n2,y,2024-02-01\n3,,2024-03-01\n",
     b'a;b\n1,5;"x;y"\n2,5;"z\nw"\n',

@@ -161,7 +161,10 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
 
     def look(rows: Rows) -> Callable[[], _Block]:
         kinds, wanted = tuple(reading.kinds), tuple(i for i in range(n) if i not in reading.set_aside)
-        return functools.partial(_look, source.name, layout, rows, kinds=kinds, wanted=wanted, reading=reading)
+        singles = {i for i in wanted if kinds[i] == "float" and reading.parts[i].single}
+        return functools.partial(
+            _look, source.name, layout, rows, kinds=kinds, wanted=wanted, singles=singles, reading=reading
+        )
 
     first = next(blocks, None)
     if first is None:
@@ -183,19 +186,27 @@ def _first_pass(source: Source, layout: Layout, blocks: Iterator[Rows], forced: 
 
 
 def _look(
-    name: str, layout: Layout, rows: Rows, *, kinds: tuple[str, ...], wanted: tuple[int, ...], reading: _Reading
+    name: str,
+    layout: Layout,
+    rows: Rows,
+    *,
+    kinds: tuple[str, ...],
+    wanted: tuple[int, ...],
+    singles: set[int],
+    reading: _Reading,
 ) -> _Block:
     # Check, parse and measure a block: the quickest way first, until some blocks have shown that it is of no use here.
-    rows.check(name)
     table: Any = None
     starts, blank = np.empty(0, np.int64), 0
     bounds: dict[int, tuple[float, float]] = {}
     if reading.odd < _ODD:
-        plain = plain_numbers(rows, layout.delimiter, kinds) if len(wanted) == len(kinds) else None
+        plain = plain_numbers(rows, layout.delimiter, kinds, singles) if len(wanted) == len(kinds) else None
         if plain is not None:
+            # A block of numbers, delimiters and line ends has no other characters to be checked.
             table, bounds = plain
             starts = np.arange(rows.line, rows.line + rows.n_lines)
         else:
+            rows.check(name)
             reading.odd += "text" not in kinds
             table, starts, blank = parse(name, layout, rows, kinds, wanted, blanks=False)
             bounds = _bounds(table, kinds, wanted)
@@ -203,6 +214,7 @@ def _look(
             reading.odd += 1
             table = None
     if table is None:
+        rows.check(name)
         table, starts, blank = parse(name, layout, rows, kinds, wanted)
         bounds = _bounds(table, kinds, wanted)
     return _Block(kinds, wanted, table, starts, blank, bounds, zero_led_columns(name, layout, rows, kinds, wanted))

@@ -43,6 +43,11 @@ class Column:
         else:
             self.blocks.append(block.combine_chunks())
 
+    @property
+    def single(self) -> bool:
+        """Whether it is packed as float32 so far."""
+        return self.packed is not None and self.packed.values.dtype == np.float32
+
     def pack(self, n_rows: int) -> None:
         """Move what is there into one array.
 
@@ -85,8 +90,9 @@ class _Packed:
     def add(self, block: Any, bounds: tuple[float, float] | None = None) -> None:
         stop = self.n + len(block)
         wanted = narrow_type(block, bounds)
+        if self.n:
+            wanted = np.promote_types(self.values.dtype, wanted)
         if wanted != self.values.dtype:
-            wanted = np.promote_types(self.values.dtype, wanted) if self.n else wanted
             self.values = self.values.astype(wanted)
         if stop > len(self.values):
             if self.n == 0:
@@ -139,9 +145,21 @@ def narrow_type(column: Any, bounds: tuple[float, float] | None = None) -> np.dt
     low, high = extremes(column) if bounds is None else bounds
     if pa.types.is_integer(column.type):
         return np.dtype(np.int32 if low >= -(2**31) and high < 2**31 else np.int64)
+    return np.dtype(np.float32 if pa.types.is_float32(column.type) or harmless(low, high) else np.float64)
+
+
+def harmless(low: float, high: float) -> bool:
+    """Tell whether fractions between two values may be rounded to float32.
+
+    Args:
+        low: The least.
+        high: The greatest.
+
+    Returns:
+        True if they are finite and spread over at least a thousandth of their size.
+    """
     size = max(abs(low), abs(high))
-    fits = math.isfinite(size) and (size == 0.0 or (1e-30 < size < 1e38 and high - low >= _SPREAD * size))
-    return np.dtype(np.float32 if fits or pa.types.is_float32(column.type) else np.float64)
+    return math.isfinite(size) and (size == 0.0 or (1e-30 < size < 1e38 and high - low >= _SPREAD * size))
 
 
 def give_back() -> None:

@@ -7,7 +7,8 @@ is not that plain (quotes, blanks, spaces, carriage returns, a row too short) is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,16 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lamina.data.tables.narrow import harmless
 from lamina.data.tables.rows import Rows
 
 _PIECE = 1 << 17
 _MOST_RUNS = 8
 _MOST_BYTES = 1 << 28
 _NEWLINE = 10
+_TYPES = {"float": (pa.float64(), np.float64), "int": (pa.int64(), np.int64), "single": (pa.float32(), np.float32)}
 
 
 def plain_numbers(
-    rows: Rows, delimiter: str, kinds: Sequence[str]
+    rows: Rows, delimiter: str, kinds: Sequence[str], singles: Collection[int] = ()
 ) -> tuple[Any, dict[int, tuple[float, float]]] | None:
     """Read a block if all of its cells are plain numbers.
 
@@ -32,13 +35,17 @@ def plain_numbers(
         rows: The block.
         delimiter: What separates cells.
         kinds: ``float`` or ``int`` for each column.
+        singles: Columns of fractions wanted as float32, if this block's values allow it.
 
     Returns:
         A table whose columns are called by their positions and have no missing value, and the least and the greatest
         value of each (NaN and NaN where there is one); or None if the block is anything else.
     """
     data, width = rows.data, len(kinds)
-    runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
+    wanted = ["single" if i in singles else kind for i, kind in enumerate(kinds)]
+    runs = [(kind, len(list(run))) for kind, run in groupby(wanted)]
+    if len(runs) > _MOST_RUNS:
+        runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
     if rows.quoted or rows.starts is not None or len(runs) > _MOST_RUNS or "text" in kinds or len(data) > _MOST_BYTES:
         return None
     if not data.endswith(b"\n"):
@@ -54,13 +61,21 @@ def plain_numbers(
     bounds: list[tuple[float, float]] = []
     first = 0
     for kind, count in runs:
-        found = _numbers(data, ends, first, count, pa.float64() if kind == "float" else pa.int64())
+        found = _numbers(data, ends, first, count, _TYPES[kind])
+        if found is not None and kind == "single" and not all(_single(low, high) for low, high in found[1]):
+            found = _numbers(data, ends, first, count, _TYPES["float"])
         if found is None:
             return None
         columns += found[0]
         bounds += found[1]
         first += count
     return pa.Table.from_arrays(columns, names=[str(i) for i in range(width)]), dict(enumerate(bounds))
+
+
+def _single(low: float, high: float) -> bool:
+    # Below a size from which whole numbers must be looked at digit by digit, and not what may have been rounded to 0.
+    # NaN passes: the block is read anew anyway.
+    return math.isnan(low) or (harmless(low, high) and 0 < max(abs(low), abs(high)) < 1e14)
 
 
 def _ends(view: np.ndarray, mark: int, expected: int) -> np.ndarray | None:
@@ -82,9 +97,10 @@ def _ends(view: np.ndarray, mark: int, expected: int) -> np.ndarray | None:
 
 
 def _numbers(
-    data: bytes, ends: np.ndarray, first: int, count: int, kind: Any
+    data: bytes, ends: np.ndarray, first: int, count: int, types: tuple[Any, Any]
 ) -> tuple[list[Any], list[tuple[float, float]]] | None:
     # Some adjacent columns as arrays, with their extremes, or None if a cell is no number.
+    kind, dtype = types
     n = len(ends)
     offsets = np.empty(2 * n * count + 1, np.int32)
     # A cell begins one byte after the end of the one before it, and the element after it is what lies between.
@@ -109,7 +125,7 @@ def _numbers(
         numbers = pc.cast(texts, kind)
     except pa.ArrowInvalid:
         return None
-    values = np.frombuffer(numbers.buffers()[1], np.float64 if kind == pa.float64() else np.int64)[: 2 * n * count]
+    values = np.frombuffer(numbers.buffers()[1], dtype)[: 2 * n * count]
     by_column = np.ascontiguousarray(values.reshape(n, count, 2)[:, :, 0].T)
     buffer = pa.py_buffer(by_column)
     arrays = [pa.Array.from_buffers(kind, n, [None, buffer], null_count=0, offset=i * n) for i in range(count)]
