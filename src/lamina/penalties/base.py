@@ -7,22 +7,55 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lamina.errors import ConfigError
+from lamina.likelihoods.base import Likelihood
+from lamina.nn.column_embedding import ColumnEmbedding
+from lamina.nn.pixels import PixelScaling
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a penalty may look at: the model, what went in, what came out.
+    """What a penalty may look at: the model, what went in, what came out, and what the outputs mean.
 
     Attributes:
         model: The network.
         inputs: ``(N, ...)`` as the model saw them.
         outputs: ``(N, outputs)``, still part of the graph.
-        targets: As the likelihood takes them, or None for unlabelled examples.
+        targets: As the likelihood takes them, or None where no example has one.
+        likelihood: Reads the outputs; None where the objective has none.
+        weights: ``(N,)`` example weights; an unlabelled example among labelled ones has weight 0.
     """
 
     model: nn.Module
     inputs: Tensor
     outputs: Tensor
     targets: Tensor | None = None
+    likelihood: Likelihood | None = None
+    weights: Tensor | None = None
+
+    def smooth(self) -> tuple[nn.Module, Tensor]:
+        """Return the part of the network that is a function of real numbers, and what goes into it.
+
+        A network that begins with ``PixelScaling`` or ``ColumnEmbedding`` reads bytes or codes, by which nothing can be
+        differentiated: for it, that is all behind the first module, and the numbers that the first module makes. So a
+        step in input space is measured in standard deviations of the training data for pictures and numbers alike.
+
+        Returns:
+            A module f and ``(N, ...)`` detached numbers x with f(x) the model's outputs.
+
+        Raises:
+            ConfigError: If the network reads whole numbers in another way.
+        """
+        model: nn.Module = getattr(self.model, "_orig_mod", self.model)  # as torch.compile wraps it
+        if isinstance(model, nn.Sequential) and len(model) > 1 and isinstance(model[0], PixelScaling | ColumnEmbedding):
+            return model[1:], model[0](self.inputs).detach()
+        if not self.inputs.is_floating_point():
+            raise ConfigError(
+                f"the inputs are {self.inputs.dtype}: nothing can be differentiated by them",
+                where=type(model).__name__,
+                mend="give the network real numbers, or begin it with lamina.nn.PixelScaling",
+            )
+        return model, self.inputs.detach()
 
 
 class Penalty:

@@ -96,5 +96,7 @@ class Supervised:
         nll = mean_nll(self.likelihood, outputs, batch.targets, batch.weights)
         if self.penalty is None:
             return Loss(nll)
-        penalty = self.penalty(Context(model, batch.inputs, outputs, batch.targets))
+        penalty = self.penalty(
+            Context(model, batch.inputs, outputs, batch.targets, self.likelihood, batch.weights)
+        )
         return Loss(nll + penalty, {"nll": nll.detach(), "penalty": penalty.detach()})
