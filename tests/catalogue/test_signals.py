@@ -15,6 +15,7 @@ import pytest
 
 from catalogue.case import call, rows, text
 
+MOMENTS = int(os.environ.get("LAMINA_MOMENTS", "12"))  # 200 for the figure of the documentation
 COMMAND = [sys.executable, "-c", "import sys; from lamina.cli.main import main; sys.exit(main())"]
 FIT = [
     "fit",
@@ -128,9 +129,9 @@ def test_signal_saves_and_resume_goes_on(
 def test_r17_time_from_signal_to_exit(
     tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve random moments of a training, SIGINT and SIGTERM in turn."""
+    """Random moments of a training, SIGINT and SIGTERM in turn."""
     chance, taken = random.Random(17), []
-    for i in range(12):
+    for i in range(MOMENTS):
         place = tmp_path_factory.mktemp("moment")
         (place / "t.csv").write_bytes(text(rows(400)))
         training = Training(place)
@@ -148,7 +149,7 @@ def test_r17_time_from_signal_to_exit(
     with capsys.disabled():
         print(
             f"\n  R17: signal to exit, {len(taken)} moments: median {taken[len(taken) // 2]:.2f} s, "
-            f"slowest {taken[-1]:.2f} s",
+            f"99 in 100 within {taken[-1 - len(taken) // 100]:.2f} s, slowest {taken[-1]:.2f} s",
             end="",
         )
     assert taken[len(taken) // 2] < 2.0 * (1 + os.getloadavg()[0] / (os.cpu_count() or 1))

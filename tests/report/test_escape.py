@@ -214,6 +214,36 @@ def test_r20_nothing_runs_in_chromium(policy: str, tmp_path: Path) -> None:
     assert not re.search(r"<(script|iframe|object|embed|base|form|link|math|video)\b", dump.split("<body", 1)[1])
 
 
+def looked_at(pages: list[str], folder: Path) -> str:
+    """All pages in frames of one, without their policies: how many loaded, how many ran something."""
+    frames = [re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page) for page in pages]
+    body = "".join(f'<iframe srcdoc="{html.escape(page)}"></iframe>' for page in frames)
+    count = """<title>none</title><script>alert=()=>0;onload=()=>{let ok=0,bad=0;for(const f of
+    document.querySelectorAll("iframe")){const d=f.contentDocument;if(!d||!d.querySelector("h1")){continue}
+    if(d.title=="PWNED"||d.querySelector("script,iframe,object,embed,base,form,link,[onload],[onerror],[onfocus]"))bad++
+    else ok++}if(document.title!="PWNED")document.title=ok+" harmless, "+bad+" alive"}</script>"""
+    return title_of(dumped(count + body, folder))
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@browser
+@pytest.mark.parametrize("place", PLACES)
+def test_r20_forty_payloads_in_chromium(place: str, tmp_path: Path) -> None:
+    pages = [render(PLACES[place](small(), payload)) for payload in PAYLOADS]
+    assert looked_at(pages, tmp_path) == "40 harmless, 0 alive"
+
+
+@pytest.mark.browser
+@browser
+def test_r20_the_frames_show_what_runs(tmp_path: Path) -> None:
+    page = render(small())
+    # An alert would wait for somebody to close it.
+    payloads = [payload.replace(";alert(1)", "") for payload in PAYLOADS[:12]]
+    pages = [page.replace("lamina report", "lamina report" + payload, 1) for payload in payloads]
+    assert looked_at([page, *pages], tmp_path) == "1 harmless, 12 alive"
+
+
 @pytest.mark.browser
 @browser
 def test_r20_the_harness_sees_what_runs(tmp_path: Path) -> None:
