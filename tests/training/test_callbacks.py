@@ -59,6 +59,23 @@ def test_second_signal_is_not_caught() -> None:
         fit(make_step(), stream(), max_epochs=9, callbacks=[At(3, twice), stop])
 
 
+def test_a_signal_before_the_first_step_is_not_lost() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopOnSignal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        history = fit(make_step(), stream(), max_epochs=9, callbacks=[stop])
+    assert stop.received == signal.SIGINT
+    assert history.records == []
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_after_the_last_step_is_handed_on() -> None:
+    with pytest.raises(KeyboardInterrupt), StopOnSignal() as stop:
+        fit(make_step(), stream(), max_epochs=1, callbacks=[stop])
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
 def run_kept(folder: Path, epochs: int, *more: Callback, resume: bool = False) -> torch.Tensor:
     """A run with a journal and a checkpoint after every update."""
     torch.manual_seed(3)

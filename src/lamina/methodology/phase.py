@@ -70,6 +70,7 @@ class Plan:
         likelihood: Reads its outputs.
         device: Where it computes.
         hooks: What to tell and keep.
+        signals: Listens for what ends the run, if anything does.
     """
 
     problem: Problem
@@ -78,6 +79,7 @@ class Plan:
     likelihood: Likelihood
     device: torch.device
     hooks: Hooks
+    signals: StopOnSignal
 
 
 class Phase:
@@ -139,7 +141,7 @@ class Phase:
             The history.
         """
         hooks, settings = self.plan.hooks, self.plan.settings
-        signals, outcome = StopOnSignal(), _Outcome()
+        signals, outcome = self.plan.signals, _Outcome()
         callbacks: list[Callback] = [DivergenceGuard(say=self.note), *middle]
         if hooks.progress is not None:
             callbacks.append(Progress(hooks.progress))

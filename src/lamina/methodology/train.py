@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -30,6 +31,7 @@ from lamina.training.evaluation import Metric, Validation, outputs_of
 from lamina.training.history import History
 from lamina.training.learning_rate import LearningRate, ReduceOnPlateau
 from lamina.training.monitor import Monitor
+from lamina.training.signals import StopOnSignal
 from lamina.training.stop_below import StopBelow
 from lamina.training.threads import choose_threads, flops_per_step, threads, weight_layers
 
@@ -85,12 +87,18 @@ def train(problem: Problem, settings: Settings, hooks: Hooks | None = None) -> T
     Returns:
         The trained predictor and how it went.
     """
+    hooks = hooks or Hooks()
+    with StopOnSignal() if hooks.signals else nullcontext(StopOnSignal()) as signals:
+        return _train(problem, settings, hooks, signals)
+
+
+def _train(problem: Problem, settings: Settings, hooks: Hooks, signals: StopOnSignal) -> Trained:
     device = find_device(settings.device)
     likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0, settings.beta or 0.0)
     card = model_card(settings, problem)
     if len(problem.split.valid) == 0 and (settings.monitor or "valid").startswith("valid"):
         settings = replace(settings, monitor="loss")
-    plan = Plan(problem, settings, card, likelihood, device, hooks or Hooks())
+    plan = Plan(problem, settings, card, likelihood, device, hooks, signals)
     with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         n_threads = settings.threads or _threads(card, problem, settings)
