@@ -6,33 +6,81 @@ import ast
 import importlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lamina.penalties.registry import PENALTIES
+from lamina.runs.settings import Settings
 from lamina.workflows.canon import Row, courses, find, load_canon
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = load_canon()
 VALID = set((ROOT / "tests" / "canon" / "valid_ids.txt").read_text(encoding="utf-8").split())
 
-ROOMS = ["likelihoods", "metrics", "nn", "optim", "penalties", "training", "vision"]
+ROOMS = [
+    "autoencoders",
+    "curvature",
+    "data.preprocessing",
+    "likelihoods",
+    "metrics",
+    "nn",
+    "optim",
+    "penalties",
+    "training",
+    "vision",
+]
 
 # Public names that are no method of their own: protocols, records, tables, and what serves the methods.
 INFRASTRUCTURE = {
-    "likelihoods": {"LIKELIHOODS", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
+    "curvature": {
+        "AtParameters",
+        "ContinuousCostates",
+        "Eigenpairs",
+        "LayerCostates",
+        "Solution",
+        "loss_at",
+        "outputs_at",
+    },
+    "data.preprocessing": {"SIGMOID_RANGE", "TANH_RANGE"},
+    "likelihoods": {"LIKELIHOODS", "REFUSED", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
     "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
-    "nn": {"ACTIVATIONS", "TableShape", "embedding_width"},
+    "nn": {
+        "ACTIVATIONS",
+        "Count",
+        "LayerCount",
+        "LogisticDerivatives",
+        "PerceptronFit",
+        "TableShape",
+        "embedding_width",
+    },
     "optim": {"Schedule", "beginning", "by_name", "constant", "recorded"},
     "penalties": {"Context", "Penalty", "WeightedSum"},
-    "training": {"Callback", "History", "Loss", "Objective", "Run", "Step", "choose_step", "fit", "full_state"},
+    "training": {
+        "AfterStep",
+        "Callback",
+        "History",
+        "Loss",
+        "Objective",
+        "Run",
+        "Step",
+        "Transfer",
+        "choose_step",
+        "fit",
+        "full_state",
+    },
     "vision": {"small_resnet"},
 }
 # Public names that a row covers which imports another.
 TOGETHER = {
     "metrics": {"expected_calibration_error", "interval_coverage", "interval_width"},
+    "nn": {"ensemble_error", "without_hints"},
+    "optim": {"project_norm_", "proximal_step_", "soft_threshold"},
+    "penalties": {"InformationFlow"},
+    "training": {"depth_factors", "layers_by_depth", "unfreeze"},
 }
 
 
@@ -101,8 +149,26 @@ def test_find(asked: str) -> None:
     assert find(asked).name == "relu"
 
 
+def settings_of(command: str) -> dict[str, str]:
+    """The settings of a command line, as the canon writes it."""
+    words = shlex.split(command)
+    assert words[:2] == ["lamina", "fit"]
+    assert set(words[3::2]) <= {"--set"}
+    return dict(text.partition("=")[::2] for text in words[4::2])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.command], ids=lambda row: row.name)
+def test_commands_set_what_there_is(row: Row) -> None:
+    Settings().with_changes(settings_of(row.command), where=row.name)
+
+
+def test_every_penalty_that_a_command_can_name_is_shown_by_a_row() -> None:
+    lines = [settings_of(row.command).get("penalty", "") for row in ROWS if row.command]
+    assert {line.partition(":")[0] for line in lines if line} == set(PENALTIES)
+
+
 def test_text_shows_everything() -> None:
     for row in ROWS:
         text = row.to_text()
-        for part in (row.title, row.import_path, row.source, row.test, *row.ids):
+        for part in (row.title, row.import_path, row.source, row.test, *row.ids, row.command):
             assert part in text

@@ -22,7 +22,7 @@ QUICK = {"epochs": 4, "hidden": (8, 4), "random_state": 0}
 
 @pytest.fixture(scope="module")
 def fitted() -> NeuralClassifier:
-    return NeuralClassifier(**QUICK, l2=np.float64(1e-4)).fit(X, Y)
+    return NeuralClassifier(**QUICK, weight_decay=np.float64(1e-4)).fit(X, Y)
 
 
 def test_classifier_returns_as_it_was(fitted, tmp_path) -> None:
@@ -30,7 +30,7 @@ def test_classifier_returns_as_it_was(fitted, tmp_path) -> None:
     assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert np.array_equal(again.predict(X), fitted.predict(X)) and again.n_features_in_ == 5
     kept = again.get_params()
-    assert kept["hidden"] == [8, 4] and kept["l2"] == 1e-4 and kept["random_state"] == 0
+    assert kept["hidden"] == [8, 4] and kept["weight_decay"] == 1e-4 and kept["random_state"] == 0
     assert np.array_equal(again.fit(X, Y).predict_proba(X), fitted.predict_proba(X))
 
 

@@ -5,9 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, stats
 from torch import Tensor
 
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, Poisson
+from lamina.likelihoods.full_gaussian import FullGaussian
+from lamina.likelihoods.laplace import Laplace
+from lamina.likelihoods.power import Power
+from lamina.likelihoods.student_t import StudentT
 
 
 def fitted(likelihood: Likelihood, target: Tensor, mutant: float = 1.0) -> Tensor:
@@ -70,3 +75,61 @@ def test_heads_find_each_of_them() -> None:
     frequencies = np.bincount(CODES.numpy(), minlength=3) / len(CODES)
     expected = [REAL.mean().item(), *frequencies, COUNTS.mean().item()]
     np.testing.assert_allclose(heads.mean(best)[0], expected, rtol=1e-6)
+
+
+SKEWED = torch.exp(REAL[:199] / 2.0)  # an odd number, so that the median is one of them; its mean lies far to the right
+
+
+def test_L02_laplace_finds_the_median_and_the_mean_absolute_error() -> None:
+    y = np.sort(SKEWED.numpy())
+    median = y[99]
+    assert abs(y.mean() - median) > 0.5
+    likelihood = Laplace()
+    log_b = math.log(np.abs(y - median).mean())
+    raw = log_b / math.sqrt(1 - (log_b / 10) ** 2)
+    best = torch.tensor([[median, raw]], dtype=torch.float64)
+    gradient = likelihood.nll_gradient(best.expand(199, -1), SKEWED).mean(0)
+    assert gradient.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("scale", [None, 0.7])
+def test_L02_any_other_constant_than_the_median_is_worse(scale: float | None) -> None:
+    likelihood, median = Laplace(scale=scale), SKEWED.median().item()
+
+    def loss(at: float) -> float:
+        outputs = torch.zeros(199, likelihood.n_outputs, dtype=torch.float64)
+        outputs[:, 0] = at
+        return -likelihood.log_prob(outputs, SKEWED).mean().item()
+
+    candidates = [*SKEWED.tolist(), SKEWED.mean().item(), median - 1e-6, median + 1e-6]
+    assert loss(median) == min(map(loss, candidates)) < loss(SKEWED.mean().item()) - 1e-3
+
+
+def test_L03_power_of_two_finds_the_mean_and_of_one_and_a_half_its_own_centre() -> None:
+    y = SKEWED.numpy()
+    assert math.isclose(Power(2.0).mean(fitted(Power(2.0), SKEWED)).item(), y.mean(), rel_tol=1e-7)
+    centre = optimize.brentq(lambda c: (np.sign(y - c) * np.abs(y - c) ** 0.5).sum(), y.min(), y.max(), xtol=1e-13)
+    scale = (1.5 * np.mean(np.abs(y - centre) ** 1.5)) ** (1 / 1.5)  # where the derivative by log s is zero
+    low, high = Power(1.5).interval(fitted(Power(1.5), SKEWED), 0.9)
+    expected = stats.gennorm(1.5, centre, scale).interval(0.9)
+    np.testing.assert_allclose([low.item(), high.item()], expected, rtol=1e-6)
+
+
+def test_student_t_finds_what_reweighting_finds() -> None:
+    y, v = SKEWED.numpy(), 3.0
+    centre, square = y.mean(), y.var()
+    for _ in range(2000):  # the EM algorithm of the t distribution
+        weight = (v + 1) / (v + (y - centre) ** 2 / square)
+        centre = (weight * y).sum() / weight.sum()
+        square = (weight * (y - centre) ** 2).mean()
+    low, high = StudentT(freedom=v).interval(fitted(StudentT(freedom=v), SKEWED), 0.9)
+    expected = stats.t(v, centre, math.sqrt(square)).interval(0.9)
+    np.testing.assert_allclose([low.item(), high.item()], expected, rtol=1e-6)
+
+
+def test_full_gaussian_finds_mean_and_covariance() -> None:
+    mixing = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [-1.0, 0.3, 2.0]], dtype=torch.float64)
+    y = torch.randn(200, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64) @ mixing.T + 1.0
+    best = fitted(FullGaussian(3), y)
+    np.testing.assert_allclose(FullGaussian(3).mean(best)[0], y.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(FullGaussian(3).covariance(best)[0], np.cov(y.numpy().T, bias=True), rtol=1e-6)

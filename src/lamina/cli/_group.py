@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": "Apply a fitted model to new data.",
     "evaluate": "Measure a fitted model on data whose answers are known.",
     "report": "Write the report of a run again.",
+    "reproduce": "Rerun a paper's or textbook's claim as a table with intervals.",
     "canon": "Show a method: equation, source, example, and the test that verifies it.",
     "data": "List, check or fetch the data sets that are known by name.",
     "doctor": "Check this machine: versions, device, memory, disk, threads, extras.",

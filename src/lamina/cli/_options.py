@@ -199,7 +199,7 @@ def _read_config(settings: Settings, config: str) -> tuple[Settings, dict[str, i
         line = line_of(text, key)
         where = f"{shown(config, 200)} line {line}" if line else shown(config, 200)
         _refuse_other_words(name, where)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name != "penalty":
             raise ConfigError(
                 f'there is no table "[{shown(key)}]" of settings',
                 where=where,

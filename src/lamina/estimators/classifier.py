@@ -37,7 +37,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         batch_size: Rows a step. None: by the number of rows.
         learning_rate: Largest learning rate. None: 0.001.
         weight_decay: Decoupled weight decay, of ``adamw``. None: 0.01.
-        l2: Coefficient of the penalty half the squared weights.
+        penalty: Terms added to the loss, each ``NAME:COEFFICIENT[:OPTION=VALUE...]``: ``("tangent:0.1",)``.
         optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or ``adagrad``.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate: ``constant``, ``cosine``, ``linear``, ``one-cycle``, ``plateau``.
@@ -83,7 +83,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         batch_size: int | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
-        l2: float = 0.0,
+        penalty: str | Sequence[str] = (),
         optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = "adamw",
         momentum: float = 0.9,
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
@@ -110,7 +110,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.l2 = l2
+        self.penalty = penalty
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule

@@ -35,7 +35,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         batch_size: Rows a step.
         learning_rate: Largest learning rate.
         weight_decay: Decoupled weight decay, of ``adamw``.
-        l2: Coefficient of the penalty half the squared weights.
+        penalty: Terms added to the loss, each ``NAME:COEFFICIENT[:OPTION=VALUE...]``: ``("tangent:0.1",)``.
         optimizer: PyTorch's optimiser.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate.
@@ -76,7 +76,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         batch_size: int | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
-        l2: float = 0.0,
+        penalty: str | Sequence[str] = (),
         optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = "adamw",
         momentum: float = 0.9,
         schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
@@ -103,7 +103,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.l2 = l2
+        self.penalty = penalty
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule

@@ -19,6 +19,9 @@ class Likelihood(Protocol):
     A likelihood of one target reads its target as (N,) or as (N, 1), alike, and answers with (N,); one of T > 1 targets
     reads and answers (N, T). Any other pair of shapes is refused, and nothing is broadcast.
 
+    A likelihood whose divergence has a closed form has a method ``kl(outputs, other)`` too, which ``kl_divergence``
+    calls; one over numbers has ``interval(outputs, level)``, one over classes ``probabilities(outputs)``.
+
     Reference: Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.6 (canonical links).
     """
 

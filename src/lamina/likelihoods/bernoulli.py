@@ -103,6 +103,15 @@ class Bernoulli:
         check_outputs("Bernoulli", outputs, self.n_outputs)
         return drop_lone_column(torch.bernoulli(outputs.sigmoid(), generator=generator).long())
 
+    def kl(self, outputs: Float[Tensor, "N T"], other: Float[Tensor, "N T"]) -> Float[Tensor, " N"]:
+        """Return KL(p(· | outputs) ‖ p(· | other)) in nats: Σ_t Σ_{y=0,1} p_t(y) log (p_t(y) / q_t(y)).
+
+        Returns:
+            One number an example.
+        """
+        yes = outputs.sigmoid() * (logsigmoid(outputs) - logsigmoid(other))
+        return over_targets(yes + (-outputs).sigmoid() * (logsigmoid(-outputs) - logsigmoid(-other)))
+
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse targets outside [0, 1], by row."""
         values = check_column_count("Bernoulli", target, self.n_targets)

@@ -115,6 +115,15 @@ class Categorical:
             return torch.zeros(0, dtype=torch.int64, device=outputs.device)
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
+    def kl(self, outputs: Float[Tensor, "N K"], other: Float[Tensor, "N K"]) -> Float[Tensor, " N"]:
+        """Return KL(p(· | outputs) ‖ p(· | other)) in nats: Σ_k p_k (log p_k - log q_k).
+
+        Returns:
+            One number an example.
+        """
+        log_p = outputs.log_softmax(-1)
+        return (log_p.exp() * (log_p - other.log_softmax(-1))).sum(-1)
+
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse codes that are not whole numbers in 0 … K - 1, and soft rows that are not probabilities.
 

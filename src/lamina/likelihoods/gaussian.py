@@ -17,8 +17,7 @@ from lamina.likelihoods._checks import (
     over_targets,
     target_columns,
 )
-
-_BOUND = 10.0  # the learnt log-scale stays within ±10: standard deviations from 4.5e-5 to 2.2e4
+from lamina.likelihoods._location import check_scale, log_scale, log_scale_slope
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,16 @@ class Gaussian:
     which is r itself near zero (to third order) and stays within ±10, so that s lies between 4.5e-5 and 2.2e4: fit to
     standardised targets. A collapsing spread is floored there, value and gradient stay finite for outputs up to ±1e4 in
     float32, and the slope never becomes exactly zero, so that training can come back.
+
+    The forms of squared error in use are this loss with a fixed scale, up to its constant:
+
+        ½ ‖y - µ‖²        scale = 1         gradient µ - y
+        ‖y - µ‖²          scale = √½        gradient 2 (µ - y)
+        ‖y - µ‖² / T      scale = √(T/2)    ``torch.nn.MSELoss()``, whose mean is over examples and targets
+
+    each averaged over the examples, or N times that where they are summed. All have one minimum; what differs is the
+    step that a learning rate takes, and the weight of a penalty beside it. The reconstruction error of an autoencoder
+    is the same, with the clean inputs for targets.
 
     Differs from ``torch.nn.GaussianNLLLoss``: outputs the log of a standard deviation (there a variance, clamped, which
     stops its gradient) and keeps the constant ½ log 2π.
@@ -63,10 +72,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         check_count("Gaussian", "n_targets", self.n_targets)
-        if self.scale is not None and not (self.scale > 0 and math.isfinite(self.scale)):
-            raise ConfigError(
-                f"scale must be a positive finite number or None, got {self.scale!r}", where="Gaussian", mend="use 1.0"
-            )
+        check_scale("Gaussian", self.scale)
         if not 0.0 <= self.beta <= 1.0:
             raise ConfigError(f"beta must lie in [0, 1], got {self.beta!r}", where="Gaussian", mend="use 0.5")
 
@@ -103,7 +109,7 @@ class Gaussian:
         z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * inverse
         if self.scale is not None:
             return -z * inverse
-        slope = (1.0 + (outputs[:, self.n_targets :] / _BOUND).square()) ** -1.5
+        slope = log_scale_slope(outputs[:, self.n_targets :])
         gradient = torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1)
         return gradient * torch.exp(2.0 * self.beta * log_s).repeat(1, 2) if self.beta else gradient
 
@@ -154,6 +160,21 @@ class Gaussian:
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
         return drop_lone_column(mean + log_s.exp() * noise)
 
+    def kl(self, outputs: Float[Tensor, "N outputs"], other: Float[Tensor, "N outputs"]) -> Float[Tensor, " N"]:
+        """Return KL(p ‖ q) in nats: Σ_t ½ ((µ - µ')/s')² + ½ (s/s')² - ½ - log (s/s').
+
+        Against the standard normal it is Σ_t ½ (s² + µ² - 1 - log s²).
+
+        Returns:
+            One number an example.
+        """
+        (mean, log_s), (other_mean, other_log_s) = self._split(outputs), self._split(other)
+        terms = 0.5 * ((mean - other_mean) * torch.exp(-other_log_s)).square()
+        if self.scale is None:
+            log_ratio = log_s - other_log_s
+            terms = terms + 0.5 * torch.expm1(2.0 * log_ratio) - log_ratio
+        return over_targets(terms)
+
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse targets that are not finite, by row."""
         check_column_count("Gaussian", target, self.n_targets)
@@ -163,5 +184,4 @@ class Gaussian:
         check_outputs("Gaussian", outputs, self.n_outputs)
         if self.scale is not None:
             return outputs, torch.full_like(outputs, math.log(self.scale))
-        raw = outputs[:, self.n_targets :]
-        return outputs[:, : self.n_targets], raw * torch.rsqrt(1.0 + (raw / _BOUND).square())
+        return outputs[:, : self.n_targets], log_scale(outputs[:, self.n_targets :])

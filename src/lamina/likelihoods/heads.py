@@ -11,6 +11,8 @@ from lamina.errors import ConfigError
 from lamina.likelihoods._checks import check_outputs
 from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.categorical import Categorical
+from lamina.likelihoods.divergence import kl_divergence
+from lamina.likelihoods.rejecting import Rejecting
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Heads:
             The head's target, (N,).
         """
         values = target[:, head]
-        return values.long() if isinstance(self.likelihoods[head], Categorical) else values
+        return values.long() if self._takes_codes(self.likelihoods[head]) else values
 
     def log_prob(self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N T"]) -> Float[Tensor, " N"]:
         """Return log p(y | outputs) in nats, summed over the heads.
@@ -108,7 +110,7 @@ class Heads:
             Expected targets.
         """
         means = [head.mean(part) for head, part in zip(self.likelihoods, self.split(outputs), strict=True)]
-        return torch.cat([m.unsqueeze(1) if m.ndim == 1 else m for m in means], dim=1)
+        return torch.cat([m.unsqueeze(1) if m.ndim == 1 else m.flatten(1) for m in means], dim=1)
 
     def predict(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N T"]:
         """Return each head's decision; a class head's is its code, as a floating-point number.
@@ -127,6 +129,15 @@ class Heads:
         """
         pairs = zip(self.likelihoods, self.split(outputs), strict=True)
         return torch.stack([head.sample(part, generator).to(outputs.dtype) for head, part in pairs], dim=1)
+
+    def kl(self, outputs: Float[Tensor, "N outputs"], other: Float[Tensor, "N outputs"]) -> Float[Tensor, " N"]:
+        """Return KL(p(· | outputs) ‖ p(· | other)) in nats, the sum of the heads' own.
+
+        Returns:
+            One number an example.
+        """
+        parts = zip(self.likelihoods, self.split(outputs), self.split(other), strict=True)
+        return torch.stack([kl_divergence(head, p, q) for head, p, q in parts]).sum(0)
 
     def check_target(self, target: Shaped[Tensor, "N T"]) -> None:
         """Refuse targets that a head refuses.
@@ -153,6 +164,11 @@ class Heads:
         for head in self.likelihoods:
             ends.append(ends[-1] + head.n_outputs)
         return {name: slice(a, b) for name, (a, b) in zip(self.names, pairwise(ends), strict=True)}
+
+    @staticmethod
+    def _takes_codes(head: Likelihood) -> bool:
+        inside = head.likelihood if isinstance(head, Rejecting) else head
+        return isinstance(inside, Categorical)
 
     def _parts(self, outputs: Tensor, target: Tensor) -> list[tuple[Likelihood, Tensor, Tensor]]:
         parts = self.split(outputs)

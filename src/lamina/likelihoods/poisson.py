@@ -111,6 +111,21 @@ class Poisson:
         """
         return drop_lone_column(torch.poisson(self._rates(outputs)[0].detach(), generator=generator))
 
+    def kl(self, outputs: Float[Tensor, "N T"], other: Float[Tensor, "N T"]) -> Float[Tensor, " N"]:
+        """Return KL(p(· | outputs) ‖ p(· | other)) in nats: Σ_t λ (log λ - log λ') - λ + λ'.
+
+        Where the two are near each other it is λ (eᵈ - 1 - d), d = log λ' - log λ, which does not cancel.
+
+        Returns:
+            One number an example.
+        """
+        (rate, log_rate, _), (other_rate, other_log_rate, _) = self._rates(outputs), self._rates(other)
+        log_ratio = other_log_rate - log_rate
+        far = log_ratio.abs() > 1.0
+        small = log_ratio.masked_fill(far, 0.0)
+        near_terms = rate * (torch.expm1(small) - small)
+        return over_targets(torch.where(far, -rate * log_ratio - (rate - other_rate), near_terms))
+
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse targets that are not whole numbers from 0, by row."""
         values = check_column_count("Poisson", target, self.n_targets)

@@ -7,24 +7,44 @@ from lamina.errors import CheckpointError, ConfigError, nearest, shown
 from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.bernoulli import Bernoulli
 from lamina.likelihoods.categorical import Categorical
+from lamina.likelihoods.full_gaussian import FullGaussian
 from lamina.likelihoods.gaussian import Gaussian
+from lamina.likelihoods.gaussian_mixture import GaussianMixture
 from lamina.likelihoods.heads import Heads
+from lamina.likelihoods.laplace import Laplace
 from lamina.likelihoods.poisson import Poisson
+from lamina.likelihoods.power import Power
+from lamina.likelihoods.rejecting import Rejecting
+from lamina.likelihoods.strings import Strings
+from lamina.likelihoods.student_t import StudentT
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "categorical": Categorical,
+    "full-gaussian": FullGaussian,
     "gaussian": Gaussian,
+    "gaussian-mixture": GaussianMixture,
     "heads": Heads,
+    "laplace": Laplace,
     "poisson": Poisson,
+    "power": Power,
+    "rejecting": Rejecting,
+    "strings": Strings,
+    "student-t": StudentT,
 }
 
 # What a file may say: field -> the JSON types it may have. A whole number passes for a real one, a truth value never.
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "bernoulli": {"n_targets": (int,)},
     "categorical": {"n_classes": (int,), "smoothing": (int, float)},
+    "full-gaussian": {"n_targets": (int,)},
     "gaussian": {"n_targets": (int,), "scale": (int, float, type(None)), "beta": (int, float)},
+    "gaussian-mixture": {"n_components": (int,), "n_targets": (int,), "covariance": (str,)},
+    "laplace": {"n_targets": (int,), "scale": (int, float, type(None))},
     "poisson": {"n_targets": (int,)},
+    "power": {"exponent": (int, float), "n_targets": (int,), "scale": (int, float, type(None))},
+    "strings": {"length": (int,), "n_symbols": (int,), "variable": (bool,)},
+    "student-t": {"n_targets": (int,), "freedom": (int, float), "scale": (int, float, type(None))},
 }
 _MOST = 10_000_000  # a size above this is damage, not a model
 
@@ -58,6 +78,8 @@ def to_json(likelihood: Likelihood) -> dict[str, Any]:
     if isinstance(likelihood, Heads):
         heads = [to_json(head) for head in likelihood.likelihoods]
         return {"likelihood": name, "names": list(likelihood.names), "likelihoods": heads}
+    if isinstance(likelihood, Rejecting):
+        return {"likelihood": name, "inside": to_json(likelihood.likelihood), "threshold": likelihood.threshold}
     return {"likelihood": name, **{field: getattr(likelihood, field) for field in _FIELDS[name]}}
 
 
@@ -86,6 +108,8 @@ def from_json(value: object, where: str = "likelihood") -> Likelihood:
     try:
         if name == "heads":
             return _heads(given, where, mend)
+        if name == "rejecting":
+            return _rejecting(given, where, mend)
         fields = _FIELDS[name]
         if set(given) != set(fields):
             raise CheckpointError(
@@ -95,7 +119,8 @@ def from_json(value: object, where: str = "likelihood") -> Likelihood:
             )
         for field, kinds in fields.items():
             entry = given[field]
-            if isinstance(entry, bool) or not isinstance(entry, kinds) or (isinstance(entry, int) and entry > _MOST):
+            fits = isinstance(entry, kinds) and isinstance(entry, bool) == (bool in kinds)
+            if not fits or (isinstance(entry, int) and entry > _MOST):
                 raise CheckpointError(f"{name}.{field} cannot be {shown(repr(entry))}", where=where, mend=mend)
             if isinstance(entry, int) and float in kinds:
                 given[field] = float(entry)
@@ -116,6 +141,22 @@ def _heads(given: dict[str, Any], where: str, mend: str) -> Heads:
     return Heads(parts, tuple(names))
 
 
+def _rejecting(given: dict[str, Any], where: str, mend: str) -> Rejecting:
+    if set(given) != {"inside", "threshold"}:
+        raise CheckpointError(
+            f"rejecting has the fields inside, threshold, got {shown(sorted(map(str, given)))}", where=where, mend=mend
+        )
+    threshold = given["threshold"]
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise CheckpointError(f"rejecting.threshold cannot be {shown(repr(threshold))}", where=where, mend=mend)
+    if isinstance(given["inside"], dict) and given["inside"].get("likelihood") in {"heads", "rejecting"}:
+        raise CheckpointError("rejecting cannot hold heads or another rejecting", where=where, mend=mend)
+    inside = from_json(given["inside"], f"{where}.inside")
+    if not isinstance(inside, Categorical | Bernoulli | Strings):
+        raise CheckpointError(f"rejecting cannot hold {likelihood_name(inside)}", where=where, mend=mend)
+    return Rejecting(inside, float(threshold))
+
+
 def for_scoring(likelihood: Likelihood) -> Likelihood:
     """Return the likelihood without what only shapes training: label smoothing, and the weighting β of a learnt spread.
 
@@ -128,6 +169,9 @@ def for_scoring(likelihood: Likelihood) -> Likelihood:
         return dataclasses.replace(likelihood, smoothing=0.0)
     if isinstance(likelihood, Gaussian):
         return dataclasses.replace(likelihood, beta=0.0)
+    if isinstance(likelihood, Rejecting) and isinstance(likelihood.likelihood, Categorical):
+        inside = dataclasses.replace(likelihood.likelihood, smoothing=0.0)
+        return dataclasses.replace(likelihood, likelihood=inside)
     if isinstance(likelihood, Heads):
         parts = tuple(for_scoring(head) for head in likelihood.likelihoods)
         return dataclasses.replace(likelihood, likelihoods=parts)

@@ -119,6 +119,8 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
     arguments: dict[str, Any] = {}
     if settings.model == "mlp":
         arguments = {"hidden": settings.hidden, "activation": settings.activation, "dropout": settings.dropout}
+        if settings.input_dropout:
+            arguments["input_dropout"] = settings.input_dropout
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
     n_outputs = likelihood_for(problem.targets, settings.smoothing or 0.0).n_outputs

@@ -144,7 +144,7 @@ class _Case:
         return (
             _number(self.settings, "dropout") >= _HEAVY_DROPOUT
             or _number(self.settings, "weight_decay") >= _HEAVY_DECAY
-            or _number(self.settings, "l2") > 0
+            or bool(self.settings.get("penalty"))
         )
 
 
@@ -178,7 +178,7 @@ def diagnose(
         max_epochs: Most epochs allowed.
         best_epoch: Epoch whose weights were kept, from 1; 0 if nothing beat the start.
         settings: Settings in force, so that what is proposed goes on from them: ``learning_rate``, ``dropout``,
-            ``weight_decay``, ``l2``, ``hidden``, ``width``, ``batch_size``, ``clip_norm``.
+            ``weight_decay``, ``penalty``, ``hidden``, ``width``, ``batch_size``, ``clip_norm``.
         dead: Names of layers whose gradient was zero for a whole epoch.
         wanted: The figure that is needed; training error beyond it is under-fitting.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from lamina.data.stream import InMemory
 from lamina.io import Generations
 from lamina.likelihoods import Likelihood
 from lamina.methodology.problem import Problem
-from lamina.penalties import L2
+from lamina.methodology.regularise import after_each_update, noisy, penalty_of
+from lamina.methodology.start import start
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
@@ -98,9 +100,13 @@ class Phase:
         if isinstance(problem.preparation, ImagePreparation):
             pixels = (problem.preparation.mean.tolist(), problem.preparation.std.tolist())
         model = plan.card.build(torch.Generator().manual_seed(settings.seed), pixels).to(device)
+        self.notes: list[str] = []
+        self.data = self._stream(rows)
+        start(model, settings, plan.likelihood, self.data, self.note)
+        self.penalty = penalty_of(settings)
         self.step: Step = choose_step(
-            model,
-            Supervised(plan.likelihood, settings.l2 * L2() if settings.l2 else None),
+            noisy(model, settings),
+            Supervised(plan.likelihood, self.penalty),
             lambda groups: make_optimizer(groups, settings, device),
             kind=settings.step,
             weight_decay=settings.weight_decay or 0.0,
@@ -111,12 +117,18 @@ class Phase:
             compile_model=settings.compile,
             capture=settings.capture,
         )
+        self.signal = self.updates = 0
+        self.interrupted = False
+        self.stopped: str | None = None
+
+    def _stream(self, rows: np.ndarray) -> InMemory:
+        problem, settings, device = self.plan.problem, self.plan.settings, self.plan.device
         augment = None
         if settings.augment and isinstance(problem.spec, ImageSpec):
             change = default_augmentation(problem.spec)
             augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
         assert settings.batch_size is not None
-        self.data = InMemory(
+        return InMemory(
             resident(problem.examples, device),
             settings.batch_size,
             rows=torch.from_numpy(rows),
@@ -124,10 +136,6 @@ class Phase:
             augment=augment,
             device=device,
         )
-        self.signal = self.updates = 0
-        self.interrupted = False
-        self.stopped: str | None = None
-        self.notes: list[str] = []
 
     def run(self, max_epochs: int, max_steps: int | None, middle: Sequence[Callback]) -> History:
         """Train.
@@ -142,7 +150,7 @@ class Phase:
         """
         hooks, settings = self.plan.hooks, self.plan.settings
         signals, outcome = self.plan.signals, _Outcome()
-        callbacks: list[Callback] = [DivergenceGuard(say=self.note), *middle]
+        callbacks: list[Callback] = [*after_each_update(settings), DivergenceGuard(say=self.note), *middle]
         if hooks.progress is not None:
             callbacks.append(Progress(hooks.progress))
         if settings.minutes is not None:
@@ -159,9 +167,10 @@ class Phase:
             facts = {**hooks.facts, "max_epochs": max_epochs}
             callbacks.append(Checkpoint(generations, callbacks, facts, seconds=settings.checkpoint_seconds))
             state = self._saved(generations, callbacks, max_epochs) if hooks.resume else None
-        history = fit(
-            self.step, self.data, max_epochs=max_epochs, max_steps=max_steps, callbacks=callbacks, state=state
-        )
+        with nullcontext() if self.penalty is None else self.penalty.watch(self.step.model):
+            history = fit(
+                self.step, self.data, max_epochs=max_epochs, max_steps=max_steps, callbacks=callbacks, state=state
+            )
         self.signal, self.updates = signals.received, outcome.updates
         self.stopped, self.interrupted = outcome.stopping, outcome.interrupted
         return history

@@ -18,6 +18,7 @@ from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likeliho
 from lamina.methodology.baseline import model_card
 from lamina.methodology.phase import Hooks, Phase, Plan
 from lamina.methodology.problem import Problem, likelihood_for
+from lamina.methodology.regularise import without_noise
 from lamina.methodology.spread import shift_spread, spread_shift
 from lamina.methodology.temperature import cool, temperature
 from lamina.optim.schedules import beginning, by_name, recorded
@@ -129,7 +130,7 @@ def _passes(plan: Plan) -> Trained:
     last = phases[-1]
 
     def predictor(phase: Phase) -> Predictor:
-        model = _own(phase.step.model.cpu())
+        model = _own(without_noise(phase.step.model).cpu())
         calibrate(model)
         return Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts))
 

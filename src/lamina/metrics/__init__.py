@@ -11,6 +11,7 @@ from lamina.metrics.bootstrap import (
 from lamina.metrics.calibration import CalibrationBins, calibration_bins, expected_calibration_error
 from lamina.metrics.coverage import CoverageCurve, coverage_curve
 from lamina.metrics.intervals import interval_coverage, interval_score, interval_width
+from lamina.metrics.tangent_distance import tangent_distance
 
 __all__ = [
     "CalibrationBins",
@@ -27,4 +28,5 @@ __all__ = [
     "mcnemar",
     "mean_interval",
     "paired_difference",
+    "tangent_distance",
 ]

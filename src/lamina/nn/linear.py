@@ -1,14 +1,12 @@
-"""Starting weights of an affine layer, as a pure function of a generator."""
-
-import math
-from typing import Literal
+"""An affine layer whose starting weights are a pure function of a generator."""
 
 import torch
 from torch import Generator, nn
 
+from lamina.initialisers import Scheme, fill
 from lamina.nn._checks import at_least
 
-Start = Literal["he", "glorot", "zero"]
+Start = Scheme
 
 
 def linear(
@@ -20,12 +18,13 @@ def linear(
         glorot:  W_ij ~ U(-a, a), a² = 6 / (in + out) for tanh, sigmoid and outputs
         zero:    W_ij = 0                             for a branch that starts as nothing
 
-    Differs from ``torch.nn.Linear``, which draws from the global generator, W and b ~ U(-1/√in, 1/√in).
+    and every other scheme of ``lamina.initialisers``. Differs from ``torch.nn.Linear``, which draws from the global
+    generator, W and b ~ U(-1/√in, 1/√in).
 
     Args:
         in_features: Size of the last axis of the input, at least 1.
         out_features: Number of units, at least 1.
-        start: Which rule.
+        start: A name in ``lamina.initialisers.SCHEMES``, or a rule such as ``gaussian(0.1)``.
         generator: Source of the weights; None is PyTorch's default generator.
         bias: Whether the layer adds a bias.
 
@@ -39,14 +38,7 @@ def linear(
     layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         nn.Linear, in_features, out_features, bias=bias, device=torch.get_default_device()
     )
-    with torch.no_grad():
-        if start == "he":
-            layer.weight.normal_(0.0, math.sqrt(2.0 / in_features), generator=generator)
-        elif start == "glorot":
-            bound = math.sqrt(6.0 / (in_features + out_features))
-            layer.weight.uniform_(-bound, bound, generator=generator)
-        else:
-            layer.weight.zero_()
-        if bias:
-            layer.bias.zero_()
+    fill(layer.weight, start, generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from lamina.errors import ConfigError
 from lamina.likelihoods.base import Likelihood
 from lamina.nn.column_embedding import ColumnEmbedding
+from lamina.nn.noise.weight_noise import WeightNoise
 from lamina.nn.pixels import PixelScaling
 
 
@@ -47,6 +50,8 @@ class Context:
             ConfigError: If the network reads whole numbers in another way.
         """
         model: nn.Module = getattr(self.model, "_orig_mod", self.model)  # as torch.compile wraps it
+        if isinstance(model, WeightNoise):
+            model = model.module  # a penalty is a function of the weights, not of their noise
         if isinstance(model, nn.Sequential) and len(model) > 1 and isinstance(model[0], PixelScaling | ColumnEmbedding):
             return model[1:], model[0](self.inputs).detach()
         if not self.inputs.is_floating_point():
@@ -68,6 +73,10 @@ class Penalty:
         """Return the value, differentiable in the model's parameters."""
         raise NotImplementedError
 
+    def watch(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within the block, look on at the objective's own forward passes, where that spares a second one."""
+        return nullcontext()
+
     def __add__(self, other: Penalty) -> Penalty:
         return WeightedSum(((1.0, self), (1.0, other)))
 
@@ -86,6 +95,18 @@ class WeightedSum(Penalty):
     """
 
     terms: tuple[tuple[float, Penalty], ...]
+
+    @contextmanager
+    def watch(self, model: nn.Module) -> Iterator[None]:
+        """Let each term look on.
+
+        Yields:
+            Nothing.
+        """
+        with ExitStack() as stack:
+            for _, penalty in self.terms:
+                stack.enter_context(penalty.watch(model))
+            yield
 
     def __call__(self, context: Context) -> Float[Tensor, ""]:
         """Return the weighted sum of the terms."""

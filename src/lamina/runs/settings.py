@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -44,7 +45,6 @@ class Settings:
     batch_size: int | None = _setting(None, "examples a step", 1, 10_000_000)
     learning_rate: float | None = _setting(None, "largest learning rate", 1e-12, 1e12)
     weight_decay: float | None = _setting(None, "decoupled weight decay (AdamW)", 0.0, 1e6)
-    l2: float = _setting(0.0, "coefficient of the penalty half the squared weights", 0.0, 1e6)
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = _setting("adamw", "PyTorch's optimiser")
     momentum: float = _setting(0.9, "of sgd and rmsprop", 0.0, 1.0)
     schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = _setting(
@@ -71,6 +71,31 @@ class Settings:
     threads: int | None = _setting(None, "CPU threads; chosen by the work of a step", 1, 4096, safe=True)
     tensorboard: bool = _setting(False, "also write TensorBoard event files into the run folder", safe=True)
     checkpoint_seconds: float = _setting(20.0, "time between checkpoints within an epoch", 0.0, safe=True)
+
+    # how it is kept from over-fitting, beside early stopping, dropout and weight decay
+    penalty: tuple[str, ...] = _setting(
+        (), "terms added to the loss, each NAME:COEFFICIENT[:OPTION=VALUE...], for instance tangent:0.1,l1:1e-5"
+    )
+    proximal: float = _setting(
+        0.0, "coefficient of an L1 term applied as a proximal step after each update: weights exactly zero", 0.0, 1e6
+    )
+    norm_limit: float | None = _setting(
+        None, "after each update, project weights onto at most this Euclidean norm", 1e-9, 1e9
+    )
+    norm_per: Literal["whole", "layer", "unit", "column"] = _setting("unit", "what the norm limit is one limit for")
+    input_dropout: float = _setting(0.0, "share of inputs left out while training, for an mlp", 0.0, 0.95)
+    input_noise: float = _setting(0.0, "standard deviation of noise on the scaled inputs while training", 0.0, 1e6)
+    hidden_noise: float = _setting(0.0, "standard deviation of noise on the hidden units while training", 0.0, 1e6)
+    weight_noise: float = _setting(0.0, "standard deviation of noise on the weights while training", 0.0, 1e6)
+
+    # how it starts
+    initialisation: str | None = _setting(
+        None, "scheme of the starting weights, for instance xavier, uniform, sparse, orthogonal; chosen by the units"
+    )
+    data_scale: bool = _setting(False, "rescale the starting weights on one batch, so that every layer has unit spread")
+    pretrain: int = _setting(0, "epochs of layer-by-layer pre-training a hidden layer, for an mlp", 0, 1_000_000)
+    start_from: str | None = _setting(None, "run folder whose weights are the start, where names and shapes agree")
+    freeze: tuple[str, ...] = _setting((), "layers that keep their starting weights, by name, for instance linear1")
 
     # how data are read and divided
     split: tuple[float, ...] = _setting((0.65, 0.10, 0.25), "shares for training, validation, test", 0.0, 1.0)
@@ -209,11 +234,39 @@ def _read(name: str, value: object, entry: Any, where: str) -> object:
         return None
     if typing.get_origin(kind) is tuple:
         (item, _) = typing.get_args(kind)
+        if name == "penalty":
+            return _penalties(value, where)
         parts = [p for p in value.split(",") if p] if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             parts = [parts]
         return tuple(_read_one(name, part, item, where) for part in parts)
     return _read_one(name, value, kind, where)
+
+
+def _penalties(value: object, where: str) -> tuple[str, ...]:
+    """Read penalties as typed in one line, or as a TOML list or section, and check them.
+
+    Returns:
+        A line each.
+
+    Raises:
+        ConfigError: If one of them cannot be built.
+    """
+    from lamina.penalties.registry import line_from, penalty_from
+
+    try:
+        if isinstance(value, str):
+            # A comma that is followed by a name and a colon; others are part of an option.
+            value = re.split(r",(?=\s*[a-z0-9-]+\s*(?::|$))", value.strip()) if value.strip() else []
+        elif isinstance(value, Mapping):
+            value = [line_from(str(name), entry) for name, entry in value.items()]
+        if not isinstance(value, list | tuple):
+            value = [value]
+        lines = tuple(str(line).strip() for line in value)
+        penalty_from(lines)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=where, mend=error.mend) from None
+    return lines
 
 
 def _read_one(name: str, value: object, kind: Any, where: str) -> object:

@@ -312,7 +312,7 @@ def l2_coefficient(penalty: Penalty | None) -> float | None:
     if penalty is None:
         return 0.0
     if type(penalty) is L2:
-        return 1.0
+        return penalty.slope
     if type(penalty) is WeightedSum:
         parts = [(factor, l2_coefficient(term)) for factor, term in penalty.terms]
         known = [factor * c for factor, c in parts if c is not None]

@@ -26,6 +26,7 @@ class Row:
         courses: Keys of the course table that teach it.
         example: Python that runs as it stands.
         aliases: Other names it is found by.
+        command: The same from the command line, where there is a way.
         note: A departure from the sources, or when not to use it.
     """
 
@@ -40,6 +41,7 @@ class Row:
     example: str
     aliases: tuple[str, ...] = field(default=())
     note: str = ""
+    command: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return it in plain types, for JSON."""
@@ -54,6 +56,7 @@ class Row:
             "courses": [courses()[key] for key in self.courses],
             "example": self.example,
             "aliases": list(self.aliases),
+            "command": self.command,
             "note": self.note,
         }
 
@@ -66,6 +69,8 @@ class Row:
         if self.note:
             lines.append(f"note     {self.note}")
         lines += ["", "example", *(f"  {line}" for line in self.example.strip().splitlines())]
+        if self.command:
+            lines += ["", "command line", *(f"  {line}" for line in self.command.strip().splitlines())]
         return "\n".join(lines)
 
 

@@ -1,0 +1,167 @@
+"""The closed table of penalties, and how one is written in a line: ``tangent:0.1:transforms=rotation``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from lamina.errors import ConfigError, nearest, shown
+from lamina.penalties.adversarial import Adversarial
+from lamina.penalties.base import Penalty, WeightedSum
+from lamina.penalties.conditional_entropy import ConditionalEntropy
+from lamina.penalties.contractive import Contractive
+from lamina.penalties.curvature_smoothing import CurvatureSmoothing
+from lamina.penalties.double_backprop import DoubleBackprop
+from lamina.penalties.elastic_net import ElasticNet
+from lamina.penalties.l1 import L1
+from lamina.penalties.l2 import L2
+from lamina.penalties.per_layer import PerLayerDecay
+from lamina.penalties.sparse_representation import SparseRepresentation
+from lamina.penalties.tangent_prop import TangentProp
+from lamina.penalties.tying import Tying
+from lamina.penalties.virtual_adversarial import VirtualAdversarial
+from lamina.penalties.weight_elimination import WeightElimination
+
+PENALTIES: dict[str, type[Penalty]] = {
+    "adversarial": Adversarial,
+    "contractive": Contractive,
+    "curvature": CurvatureSmoothing,
+    "double-backprop": DoubleBackprop,
+    "elastic-net": ElasticNet,
+    "entropy": ConditionalEntropy,
+    "l1": L1,
+    "l2": L2,
+    "per-layer": PerLayerDecay,
+    "sparse": SparseRepresentation,
+    "tangent": TangentProp,
+    "tying": Tying,
+    "virtual-adversarial": VirtualAdversarial,
+    "weight-elimination": WeightElimination,
+}
+
+
+def options_of(name: str) -> dict[str, tuple[str, ...]]:
+    """Return the options of a penalty that a line can set, each with the kinds or words that it takes.
+
+    Args:
+        name: Key of ``PENALTIES``.
+
+    Returns:
+        Option to ``("float",)``, ``("int",)``, ``("str",)``, ``("bool",)``, or the words allowed.
+    """
+    kind = PENALTIES[name]
+    hints = typing.get_type_hints(kind)
+    found = {}
+    for entry in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if not entry.init or entry.name.startswith("_"):
+            continue
+        for hint in _alternatives(hints[entry.name]):
+            if typing.get_origin(hint) is Literal:
+                found[entry.name] = tuple(str(word) for word in typing.get_args(hint))
+            elif hint in {float, int, str, bool}:
+                found[entry.name] = (hint.__name__,)
+    return found
+
+
+def penalty_from(lines: Sequence[str]) -> Penalty | None:
+    """Build the sum of the penalties that some lines describe.
+
+    Args:
+        lines: Each ``NAME:COEFFICIENT`` and any number of ``:OPTION=VALUE``.
+
+    Returns:
+        The weighted sum, or None of no line.
+    """
+    terms = [_term(line) for line in lines]
+    return WeightedSum(tuple(terms)) if terms else None
+
+
+def line_from(name: str, value: object) -> str:
+    """Return the line that says the same as an entry of a TOML section: ``tangent = 0.1`` or a table of options.
+
+    Args:
+        name: Of the penalty.
+        value: Its coefficient, or a table with ``coefficient`` and options.
+
+    Returns:
+        For ``penalty_from``.
+
+    Raises:
+        ConfigError: If the value is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{name}:{value}"
+    if isinstance(value, Mapping) and "coefficient" in value:
+        options = [f"{key}={entry}" for key, entry in value.items() if key != "coefficient"]
+        return ":".join([f"{name}:{value['coefficient']}", *options])
+    raise ConfigError(
+        f"penalty {shown(name)} must be a number or a table with a coefficient, got {shown(repr(value), 60)}",
+        where="penalty",
+        mend=f"{shown(name)} = 0.1, or {shown(name)} = {{ coefficient = 0.1 }}",
+    )
+
+
+def _term(line: str) -> tuple[float, Penalty]:
+    name, *rest = line.split(":")
+    name = name.strip()
+    if name not in PENALTIES:
+        raise ConfigError(
+            f'there is no penalty "{shown(name)}"{nearest(name, list(PENALTIES))}',
+            where="penalty",
+            mend=f"penalties: {', '.join(PENALTIES)}",
+        )
+    coefficient = _number(rest[0] if rest else "", f"the coefficient of {name}", f"write {name}:0.1")
+    if coefficient < 0:
+        raise ConfigError(f"the coefficient of {name} must be at least 0, got {coefficient:g}", where="penalty")
+    known = options_of(name)
+    given: dict[str, Any] = {}
+    for part in rest[1:]:
+        key, _, text = part.partition("=")
+        if key not in known or key in given:
+            what = "is given twice" if key in given else f"is no option of {name}{nearest(key, list(known))}"
+            raise ConfigError(f'"{shown(key)}" {what}', where="penalty", mend=f"options: {', '.join(known) or 'none'}")
+        given[key] = _value(name, key, text, known[key])
+    try:
+        return coefficient, PENALTIES[name](**given)
+    except TypeError:
+        missing = [key for key in known if key not in given]
+        raise ConfigError(
+            f"{name} needs {', '.join(missing)}", where="penalty", mend=f"write {name}:0.1:{missing[0]}=..."
+        ) from None
+
+
+def _value(name: str, key: str, text: str, kinds: tuple[str, ...]) -> object:
+    if kinds == ("str",):
+        return text
+    if kinds == ("bool",) and text in {"true", "false"}:
+        return text == "true"
+    if kinds in {("float",), ("int",)}:
+        number = _number(text, f"{key} of {name}", f"write {key}=1")
+        if kinds == ("float",):
+            return number
+        if number.is_integer():
+            return int(number)
+    elif text in kinds:
+        return text
+    wanted = {"int": "a whole number", "bool": "true or false"}.get(kinds[0], f"one of {', '.join(kinds)}")
+    raise ConfigError(f"{key} of {name} must be {wanted}, got {shown(text)!r}", where="penalty")
+
+
+def _number(text: str, what: str, mend: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{what} must be a number, got {shown(text)!r}", where="penalty", mend=mend)
+    return value
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
+        return tuple(a for a in typing.get_args(hint) if a is not types.NoneType)
+    return (hint,)

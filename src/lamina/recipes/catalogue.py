@@ -1,0 +1,89 @@
+"""The recipes by name; nothing heavy is imported until one is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lamina.errors import ConfigError, nearest, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a recipe before it is run.
+
+    Attributes:
+        name: How it is asked for.
+        claim: What it shows, one sentence.
+        source: Who claims it.
+        module: Where its ``recipe`` stands.
+        seeds: How many seeds it takes unless told otherwise.
+        minutes: About how long it takes on one core of 2020s make.
+    """
+
+    name: str
+    claim: str
+    source: str
+    module: str
+    seeds: int
+    minutes: float
+
+
+ENTRIES = (
+    Entry(
+        "xor",
+        "Two hidden units solve XOR: wired by hand they do so exactly; training finds a solution from about half of "
+        "all starts, from nearly all with more units.",
+        "Pattipati, Multi-layer Perceptrons and Deep Networks; Goodfellow, Bengio & Courville 2016, section 6.1",
+        "lamina.recipes.xor",
+        5,
+        0.5,
+    ),
+    Entry(
+        "parity",
+        "One hidden layer computes the parity of n bits: n units wired by hand are exact on all 2^n inputs; training "
+        "needs more.",
+        "Pattipati, Multi-layer Perceptrons and Deep Networks; Rumelhart, Hinton & Williams 1986, PDP volume 1, ch. 8",
+        "lamina.recipes.parity",
+        5,
+        1.5,
+    ),
+    Entry(
+        "universal-approximation",
+        "One hidden layer of sigmoid units comes as near to a continuous function as we like: the error falls with the "
+        "number of units.",
+        "Cybenko 1989; Hornik, Stinchcombe & White 1989; the construction as in Pattipati's course",
+        "lamina.recipes.universal_approximation",
+        5,
+        2.0,
+    ),
+    Entry(
+        "regularisation",
+        "With few digits of MNIST some regularisers lower the test error and others do not; each has the same small "
+        "budget for its setting.",
+        "Goodfellow, Bengio & Courville 2016, chapter 7",
+        "lamina.recipes.regularisation",
+        5,
+        35.0,
+    ),
+)
+
+
+def find_entry(name: str) -> Entry:
+    """Return the recipe of that name.
+
+    Args:
+        name: As typed; case and underscores do not matter.
+
+    Raises:
+        ConfigError: If there is none, naming the nearest.
+    """
+    wanted = name.strip().casefold().replace("_", "-")
+    for entry in ENTRIES:
+        if entry.name == wanted:
+            return entry
+    known = [entry.name for entry in ENTRIES]
+    raise ConfigError(
+        f'there is no recipe "{shown(name)}"{nearest(name, known)}',
+        where="lamina reproduce",
+        mend=f"give one of {', '.join(known)}",
+    )

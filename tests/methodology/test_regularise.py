@@ -1,0 +1,101 @@
+"""Settings against over-fitting reach the training, and what is kept is the plain network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lamina.errors import ConfigError
+from lamina.methodology.regularise import after_each_update, noisy, penalty_of, without_noise
+from lamina.nn import MLP, GaussianNoise, WeightNoise
+from lamina.runs.predictor import Predictor
+from lamina.runs.settings import Settings
+from lamina.workflows.fit import FitResult, fit
+from workflows.made import QUICK, people, shapes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    people(root / "people.csv", 120)
+    shapes(root / "shapes", 20)
+    return root
+
+
+def fitted(place: Path, out: Path, source: str = "people.csv", **changes: object) -> FitResult:
+    settings = QUICK.with_changes({"epochs": 3, "importance": "false", **changes}, where="test")
+    return fit(str(place / source), settings=settings, out=str(out))
+
+
+def weights(run: FitResult) -> torch.Tensor:
+    model = Predictor.load(run.folder).model
+    return torch.cat([p.flatten() for p in model.parameters()])
+
+
+CHANGES = {
+    "penalty": {"penalty": "l2:0.1,double-backprop:0.1"},
+    "sparse": {"penalty": "sparse:0.1"},
+    "virtual-adversarial": {"penalty": "virtual-adversarial:1"},
+    "proximal": {"proximal": 10.0},
+    "norm limit": {"norm_limit": 0.3},
+    "input dropout": {"input_dropout": 0.2},
+    "input noise": {"input_noise": 0.3},
+    "hidden noise": {"hidden_noise": 0.3},
+    "weight noise": {"weight_noise": 0.05},
+    "initialisation": {"initialisation": "orthogonal"},
+    "data scale": {"data_scale": True},
+    "pretrain": {"pretrain": 1},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_setting_changes_what_is_learnt_and_the_run_loads(name: str, place: Path, tmp_path: Path) -> None:
+    plain, other = fitted(place, tmp_path / "a"), fitted(place, tmp_path / "b", **CHANGES[name])
+    left, right = weights(plain), weights(other)
+    assert left.shape == right.shape
+    assert not torch.equal(left, right)
+    assert torch.isfinite(right).all()
+    if name == "proximal":
+        assert (right == 0).sum() > 20 > (left == 0).sum()
+    if name == "norm limit":
+        model = Predictor.load(other.folder).model
+        for p in model.parameters():
+            assert p.ndim < 2 or p.norm(dim=1).max() <= 0.3 + 1e-6
+
+
+@pytest.mark.slow
+def test_penalties_work_on_pictures_and_their_resnet(place: Path, tmp_path: Path) -> None:
+    run = fitted(place, tmp_path / "p", "shapes", penalty="tangent:0.1,adversarial:0.5")
+    assert torch.isfinite(weights(run)).all()
+
+
+@pytest.mark.slow
+def test_a_start_from_a_run_is_its_weights_and_frozen_layers_stay(place: Path, tmp_path: Path) -> None:
+    first = fitted(place, tmp_path / "a")
+    second = fitted(place, tmp_path / "b", start_from=str(first.folder), freeze="linear1", seed=1)
+    before, after = (dict(Predictor.load(run.folder).model.named_parameters()) for run in (first, second))
+    assert torch.equal(before["linear1.weight"], after["linear1.weight"])
+    assert not torch.equal(before["output.weight"], after["output.weight"])
+    with pytest.raises(ConfigError):
+        fitted(place, tmp_path / "c", freeze="lineer1")
+
+
+def test_noise_shares_the_layers_and_comes_off() -> None:
+    model = MLP(4, 2, (5,))
+    trained = noisy(model, Settings(input_noise=0.1, hidden_noise=0.2, weight_noise=0.3))
+    assert isinstance(trained, WeightNoise)
+    assert [type(m) for m in trained.modules()].count(GaussianNoise) == 2
+    plain = without_noise(trained)
+    assert list(plain.state_dict()) == list(model.state_dict())
+    x = torch.randn(3, 4)
+    assert torch.equal(plain.eval()(x), model.eval()(x))
+    assert noisy(model, Settings()) is model
+    assert without_noise(model) is model
+
+
+def test_nothing_is_added_without_being_asked_for() -> None:
+    assert penalty_of(Settings()) is None
+    assert after_each_update(Settings()) == []
