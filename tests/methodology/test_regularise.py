@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lamina.data.tables.read import read_table
 from lamina.errors import ConfigError
 from lamina.methodology.regularise import after_each_update, noisy, penalty_of, without_noise
-from lamina.nn import MLP, GaussianNoise, WeightNoise
+from lamina.nn import MLP, Ensemble, GaussianNoise, WeightNoise
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.workflows.fit import FitResult, fit
@@ -64,6 +65,20 @@ def test_each_setting_changes_what_is_learnt_and_the_run_loads(name: str, place:
         model = Predictor.load(other.folder).model
         for p in model.parameters():
             assert p.ndim < 2 or p.norm(dim=1).max() <= 0.3 + 1e-6
+
+
+@pytest.mark.slow
+def test_bagged_networks_answer_with_their_mean_probability(place: Path, tmp_path: Path) -> None:
+    run = fitted(place, tmp_path / "bag", bag=3)
+    predictor = Predictor.load(run.folder)
+    assert isinstance(predictor.model, Ensemble)
+    assert len(predictor.model.members) == 3
+    inputs, _ = predictor.prepare(read_table(place / "people.csv"))
+    with torch.no_grad():
+        ways = torch.stack([torch.sigmoid(member(inputs).double()) for member in predictor.model.members])
+        mean = torch.sigmoid(predictor.model(inputs).double())
+    torch.testing.assert_close(mean, ways.mean(0), rtol=1e-5, atol=1e-6)
+    assert (ways[0] - ways[1]).abs().max() > 1e-3
 
 
 @pytest.mark.slow

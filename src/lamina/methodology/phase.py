@@ -73,6 +73,7 @@ class Plan:
         device: Where it computes.
         hooks: What to tell and keep.
         signals: Listens for what ends the run, if anything does.
+        suffix: Stands behind the names of its files, where several networks are trained.
     """
 
     problem: Problem
@@ -82,6 +83,7 @@ class Plan:
     device: torch.device
     hooks: Hooks
     signals: StopOnSignal
+    suffix: str = ""
 
 
 class Phase:
@@ -94,7 +96,7 @@ class Phase:
     """
 
     def __init__(self, plan: Plan, rows: np.ndarray, suffix: str = "") -> None:
-        self.plan, self.suffix = plan, suffix
+        self.plan, self.suffix = plan, plan.suffix + suffix
         problem, settings, device = plan.problem, plan.settings, plan.device
         pixels = None
         if isinstance(problem.preparation, ImagePreparation):

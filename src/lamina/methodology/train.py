@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -15,12 +15,14 @@ from torch import nn
 
 from lamina.data.batch import Batch
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, for_scoring
+from lamina.methodology.bagging import bagged
 from lamina.methodology.baseline import model_card
 from lamina.methodology.phase import Hooks, Phase, Plan
 from lamina.methodology.problem import Problem, likelihood_for
 from lamina.methodology.regularise import without_noise
 from lamina.methodology.spread import shift_spread, spread_shift
 from lamina.methodology.temperature import cool, temperature
+from lamina.methodology.trained import Trained
 from lamina.optim.schedules import beginning, by_name, recorded
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
@@ -37,41 +39,6 @@ from lamina.training.stop_below import StopBelow
 from lamina.training.threads import choose_threads, flops_per_step, threads, weight_layers
 
 __all__ = ["Hooks", "Trained", "train"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gave.
-
-    Attributes:
-        predictor: The network, ready to predict.
-        judged: The network with the best weights of the first pass, which has not learnt from the validation part: for
-            the figures of that part. The same as ``predictor`` where there was no second pass.
-        history: A record an epoch.
-        best_epoch: Epoch of the best weights; 0 if none was better than the start.
-        stopped: Why training ended, or None when all epochs were made.
-        signal: Number of the signal that ended it, 0 if none.
-        threads: CPU threads used.
-        step: Name of the step's class.
-        updates: Updates made by this call.
-        notes: What the guard had to do.
-    """
-
-    predictor: Predictor
-    judged: Predictor
-    history: History
-    best_epoch: int
-    stopped: str | None
-    signal: int
-    threads: int
-    step: str
-    updates: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def n_parameters(self) -> int:
-        """How many numbers were learnt."""
-        return sum(p.numel() for p in self.predictor.model.parameters())
 
 
 def train(problem: Problem, settings: Settings, hooks: Hooks | None = None) -> Trained:
@@ -104,7 +71,7 @@ def _train(problem: Problem, settings: Settings, hooks: Hooks, signals: StopOnSi
         torch.manual_seed(settings.seed)
         n_threads = settings.threads or _threads(card, problem, settings)
         with threads(n_threads):
-            trained = _passes(plan)
+            trained = _passes(plan) if settings.bag == 1 else bagged(plan, _passes)
     return replace(trained, threads=n_threads)
 
 

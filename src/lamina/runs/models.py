@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from torch import nn
 
 from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.errors import CheckpointError, ConfigError, LaminaError, nearest, shown
-from lamina.nn import MLP, PixelScaling
+from lamina.nn import MLP, Ensemble, PixelScaling
 from lamina.vision import small_resnet
 
 Spec = VectorSpec | ImageSpec
+MOST_MEMBERS = 1000
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class ModelCard:
         spec: What its inputs look like.
         n_outputs: How many numbers the likelihood reads.
         arguments: Keyword arguments of the builder, plain values.
+        members: Networks that answer as one; above 1 it is an ``Ensemble`` of them.
+        combine: How their outputs become one, as ``Ensemble`` calls it.
     """
 
     name: str
     spec: Spec
     n_outputs: int
     arguments: Mapping[str, Any]
+    members: int = 1
+    combine: str = "mean"
 
     def build(
         self, generator: torch.Generator | None = None, pixels: tuple[Sequence[float], Sequence[float]] | None = None
@@ -50,6 +55,9 @@ class ModelCard:
         Raises:
             ConfigError: If the name is unknown, or the network does not read such inputs or take such arguments.
         """
+        if self.members > 1:
+            one = replace(self, members=1)
+            return Ensemble([one.build(generator, pixels) for _ in range(self.members)], self.combine)
         builder = find(self.name)
         if isinstance(self.spec, ImageSpec):
             if builder.pictures is None:
@@ -71,7 +79,8 @@ class ModelCard:
             spec = {"channels": self.spec.channels, "height": self.spec.height, "width": self.spec.width}
         else:
             spec = {"n_numeric": self.spec.n_numeric, "cardinalities": list(self.spec.cardinalities)}
-        return {"name": self.name, "spec": spec, "n_outputs": self.n_outputs, "arguments": dict(self.arguments)}
+        card = {"name": self.name, "spec": spec, "n_outputs": self.n_outputs, "arguments": dict(self.arguments)}
+        return card | ({"members": self.members, "combine": self.combine} if self.members > 1 else {})
 
     @classmethod
     def from_json(cls, value: Any, *, where: str) -> ModelCard:
@@ -95,7 +104,12 @@ class ModelCard:
                 raise ConfigError("sizes must be whole numbers")
             arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in value["arguments"].items()}
             shape: Spec = ImageSpec(**spec) if "channels" in spec else VectorSpec(**spec)  # type: ignore[arg-type]
-            card = cls(str(value["name"]), shape, value["n_outputs"], arguments)
+            members = value.get("members", 1)
+            if type(members) is not int or not 1 <= members <= MOST_MEMBERS:
+                raise ConfigError("members must be a number of networks")
+            card = cls(
+                str(value["name"]), shape, value["n_outputs"], arguments, members, str(value.get("combine", "mean"))
+            )
             with torch.device("meta"):
                 card.build()
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, LaminaError) as error:

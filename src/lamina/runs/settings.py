@@ -88,6 +88,8 @@ class Settings:
     hidden_noise: float = _setting(0.0, "standard deviation of noise on the hidden units while training", 0.0, 1e6)
     weight_noise: float = _setting(0.0, "standard deviation of noise on the weights while training", 0.0, 1e6)
 
+    bag: int = _setting(1, "networks trained on bootstrap samples, whose answers are averaged (bagging)", 1, 1000)
+
     # how it starts
     initialisation: str | None = _setting(
         None, "scheme of the starting weights, for instance xavier, uniform, sparse, orthogonal; chosen by the units"
