@@ -1,6 +1,6 @@
 """Semi-supervised MNIST: 100 labels, a fully connected network, virtual adversarial training.
 
-    LAMINA_DATA=~/data python benchmarks/vat_mnist.py --steps 7000 --out vat.jsonl --state vat-state
+    LAMINA_DATA=~/data python benchmarks/vat_mnist.py --steps 20000 --out vat.jsonl --state vat-state
 
 Ten labelled digits a class, fixed by ``--seed``; all other training digits are unlabelled. The labels of 500 further
 training digits are looked at for the validation error alone, by which settings were chosen (``--no-test``); their
@@ -93,7 +93,7 @@ class Report(Callback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--hidden", default="512,256")
     parser.add_argument("--labelled", type=int, default=100, help="labelled digits a batch")
     parser.add_argument("--unlabelled", type=int, default=250, help="unlabelled digits a batch")
@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="folder of checkpoints")
     o = parser.parse_args()
     torch.set_num_threads(1)
-    settings = {name: value for name, value in vars(o).items() if name not in {"out", "state", "no_test"}}
+    settings = {name: value for name, value in vars(o).items() if name not in {"out", "state", "no_test", "steps"}}
+    settings["updates"] = o.steps
     x, y, test_x, test_y = digits()
     labelled, unlabelled, validation = divided(y, o.seed)
     generator = torch.Generator().manual_seed(o.seed)

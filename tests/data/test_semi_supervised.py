@@ -48,11 +48,16 @@ def test_an_epoch_sees_each_unlabelled_row_once(n_l: int, n_u: int, per_l: int, 
 def test_labelled_rows_go_round_evenly_over_epochs() -> None:
     stream = make()
     drawn: Counter[float] = Counter()
+    order: list[float] = []
     for epoch in range(4):
         for batch in stream.batches(epoch):
             drawn.update(batch.inputs[:3, 0].tolist())
             counts = [drawn[float(i)] for i in range(7)]
             assert max(counts) - min(counts) <= 1
+            order += batch.inputs[:3, 0].tolist()
+    rounds = [order[i : i + 7] for i in range(0, len(order) - 6, 7)]
+    assert all(sorted(one) == sorted(rounds[0]) for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1  # a new order each round
 
 
 def test_an_epoch_is_a_pure_function_of_seed_and_epoch_and_goes_on_from_any_place() -> None:

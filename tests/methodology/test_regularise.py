@@ -9,8 +9,11 @@ import torch
 
 from lamina.data.tables.read import read_table
 from lamina.errors import ConfigError
-from lamina.methodology.regularise import after_each_update, noisy, penalty_of, without_noise
+from lamina.likelihoods import Categorical
+from lamina.methodology.regularise import WITHOUT_TARGETS, after_each_update, noisy, penalty_of, without_noise
 from lamina.nn import MLP, Ensemble, GaussianNoise, WeightNoise
+from lamina.penalties import Context
+from lamina.penalties.registry import PENALTIES
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.workflows.fit import FitResult, fit
@@ -65,6 +68,47 @@ def test_each_setting_changes_what_is_learnt_and_the_run_loads(name: str, place:
         model = Predictor.load(other.folder).model
         for p in model.parameters():
             assert p.ndim < 2 or p.norm(dim=1).max() <= 0.3 + 1e-6
+
+
+@pytest.mark.slow
+def test_hints_teach_and_are_then_forgotten(place: Path, tmp_path: Path) -> None:
+    plain, hinted = fitted(place, tmp_path / "a", ignore="spend"), fitted(place, tmp_path / "b", hints="spend,visits")
+    alone = fitted(place, tmp_path / "c", ignore="spend,visits")
+    model = Predictor.load(hinted.folder)
+    assert [target.name for target in model.targets] == ["churn"]
+    assert list(model.model.state_dict()) == list(Predictor.load(plain.folder).model.state_dict())
+    assert weights(hinted).shape == weights(alone).shape
+    assert not torch.equal(weights(hinted), weights(alone))
+    rows = (place / "people.csv").read_text().splitlines()
+    cut = [",".join(row.split(",")[:4]) for row in rows[:5]]  # the answer needs no hint
+    (tmp_path / "new.csv").write_text("\n".join(cut))
+    assert len(model.predict(read_table(tmp_path / "new.csv"))[0].prediction) == 4
+
+
+@pytest.mark.slow
+def test_rows_without_a_target_teach_through_a_penalty(place: Path, tmp_path: Path) -> None:
+    rows = (place / "people.csv").read_text().splitlines()
+    bare = [row.rpartition(",")[0] + "," for row in rows[61:]]
+    (tmp_path / "part.csv").write_text("\n".join([*rows[:61], *bare]))
+    changes = {"penalty": "virtual-adversarial:1", "seed": 3}
+    without = fitted(tmp_path, tmp_path / "a", "part.csv", drop_unlabelled=True, **changes)
+    with_them = fitted(tmp_path, tmp_path / "b", "part.csv", learn_unlabelled=True, **changes)
+    assert not torch.equal(weights(without), weights(with_them))
+    facts = (with_them.folder / "report.json").read_text()
+    assert "60 rows without a target learnt from" in facts
+    with pytest.raises(ConfigError, match="teach nothing"):
+        fitted(tmp_path, tmp_path / "c", "part.csv", learn_unlabelled=True, penalty="l2:0.1")
+
+
+def test_the_penalties_that_need_no_target_need_none() -> None:
+    net, x = MLP(4, 3, (5,), "tanh"), torch.randn(6, 4)
+    for name in set(PENALTIES) - {"tying", "per-layer", "tangent"}:
+        penalty = PENALTIES[name]()
+        try:
+            penalty(Context(net, x, net(x), None, Categorical(3), None))
+        except ConfigError:
+            assert name not in WITHOUT_TARGETS
+    assert set(WITHOUT_TARGETS) < set(PENALTIES)
 
 
 @pytest.mark.slow

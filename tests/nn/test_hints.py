@@ -35,7 +35,8 @@ def test_R18_heads_that_exist_only_while_training() -> None:
     step = GradientStep(model, Supervised(heads), torch.optim.Adam(model.parameters(), lr=1e-2))
     data = InMemory(Batch(x, torch.stack((kind, severity), dim=1)), 16)
     fit(step, data, max_epochs=5)
-    main, hinted = model(x)[:, :3].detach(), model.get_submodule("output.hints.weight".rpartition(".")[0])
+    assert model.eval()(x).shape == (64, 3)
+    main, hinted = model.train()(x)[:, :3].detach(), model.get_submodule("output.hints.weight".rpartition(".")[0])
     assert (hinted.weight.grad != 0).any()
 
     bare = without_hints(model)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +40,7 @@ def test_every_job_of_both_stages_is_done_once_and_logged_in_order(tmp_path: Pat
     assert [at.done for at in told] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 7]
     assert {at.total for at in told} == {7}  # those to come are counted
     assert told[0].seconds_left is None
+    assert told[2].last == "square, number 1"
     assert told[-1].seconds_left == 0.0
 
 
@@ -54,6 +57,16 @@ def test_killed_after_any_job_it_goes_on_without_doing_one_again(after: int, tmp
     assert whole(tmp_path / "cut") == expected
     assert len(made.CALLS) == 7
     assert len(set(made.CALLS)) == 7
+
+
+def test_time_left_counts_what_is_not_named_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    still = SimpleNamespace(monotonic=lambda: float(next(clock)), process_time=lambda: 0.0)
+    monkeypatch.setattr("lamina.recipes.runner.time", still)
+    told: list[Standing] = []
+    run_jobs(made.recipe, OPTIONS, FACTS, tmp_path, tell=told.append)
+    # by this clock one second a job: after the first of 4 + 3, six are left
+    assert told[1].seconds_left == 6.0
 
 
 def test_a_line_that_was_cut_off_is_done_again_and_said(tmp_path: Path) -> None:

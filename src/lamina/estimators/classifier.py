@@ -29,7 +29,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
 
     Args:
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
-        activation: ``relu``, ``tanh``, ``sigmoid``, ``elu``, ``gelu`` or ``silu``.
+        activation: Hidden non-linearity, a key of ``lamina.nn.ACTIVATIONS``: ``relu``, ``tanh``, ``prelu``, ...
         dropout: Share of hidden units left out while training. None: 0.1.
         smoothing: Label smoothing, the share of probability moved to the other classes.
         epochs: Most passes over the training rows. None: by the number of rows.
@@ -75,7 +75,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self,
         hidden: int | Sequence[int] | None = None,
         *,
-        activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = "relu",
+        activation: str = "relu",
         dropout: float | None = None,
         smoothing: float = 0.0,
         epochs: int | None = None,

@@ -69,7 +69,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         hidden: int | Sequence[int] | None = None,
         *,
         task: Literal["number", "count"] = "number",
-        activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = "relu",
+        activation: str = "relu",
         dropout: float | None = None,
         epochs: int | None = None,
         minutes: float | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,17 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from lamina.data.images import ImagePreparation
 from lamina.data.images.augment import Augment
+from lamina.data.semi_supervised import LabelledAndUnlabelled
 from lamina.data.spec import ImageSpec
-from lamina.data.stream import InMemory
+from lamina.data.stream import InMemory, Stream, gather
 from lamina.io import Generations
-from lamina.likelihoods import Likelihood
-from lamina.methodology.problem import Problem
+from lamina.likelihoods import Heads, Likelihood
+from lamina.methodology.problem import Problem, likelihood_for
 from lamina.methodology.regularise import after_each_update, noisy, penalty_of
 from lamina.methodology.start import start
+from lamina.nn import with_hints
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
@@ -103,12 +107,14 @@ class Phase:
             pixels = (problem.preparation.mean.tolist(), problem.preparation.std.tolist())
         model = plan.card.build(torch.Generator().manual_seed(settings.seed), pixels).to(device)
         self.notes: list[str] = []
-        self.data = self._stream(rows)
-        start(model, settings, plan.likelihood, self.data, self.note)
+        self.examples = resident(problem.examples, device)
+        self.data = self._stream(torch.from_numpy(rows))
+        likelihood = _with_hints(model, problem, plan.likelihood, settings.seed)
+        start(model, settings, likelihood, self.data, self.note)
         self.penalty = penalty_of(settings)
         self.step: Step = choose_step(
             noisy(model, settings),
-            Supervised(plan.likelihood, self.penalty),
+            Supervised(likelihood, self.penalty),
             lambda groups: make_optimizer(groups, settings, device),
             kind=settings.step,
             weight_decay=settings.weight_decay or 0.0,
@@ -123,17 +129,29 @@ class Phase:
         self.interrupted = False
         self.stopped: str | None = None
 
-    def _stream(self, rows: np.ndarray) -> InMemory:
+    def _stream(self, rows: Tensor) -> Stream:
         problem, settings, device = self.plan.problem, self.plan.settings, self.plan.device
+        examples = self.examples if problem.hinted is None else resident(problem.taught, device)
+        assert settings.batch_size is not None
+        if problem.unlabelled is not None:
+            free = problem.unlabelled.to(examples.inputs.device)
+            steps = math.ceil(len(rows) / settings.batch_size)
+            return LabelledAndUnlabelled(
+                gather(examples, rows.to(examples.inputs.device)),
+                free,
+                n_labelled=settings.batch_size,
+                n_unlabelled=min(settings.batch_size, math.ceil(len(free) / steps)),
+                seed=settings.seed,
+                device=device,
+            )
         augment = None
         if settings.augment and isinstance(problem.spec, ImageSpec):
             change = default_augmentation(problem.spec)
             augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
-        assert settings.batch_size is not None
         return InMemory(
-            resident(problem.examples, device),
+            examples,
             settings.batch_size,
-            rows=torch.from_numpy(rows),
+            rows=rows,
             seed=settings.seed,
             augment=augment,
             device=device,
@@ -194,6 +212,20 @@ class Phase:
         """Say something and keep it."""
         self.notes.append(text)
         self.plan.hooks.say(text)
+
+
+def _with_hints(model: nn.Module, problem: Problem, likelihood: Likelihood, seed: int) -> Likelihood:
+    """Give the network outputs for the hints, if there are any.
+
+    Returns:
+        What reads its outputs while it is trained.
+    """
+    if not problem.hints:
+        return likelihood
+    hints = likelihood_for(problem.hints)
+    every = [part for one in (likelihood, hints) for part in (one.likelihoods if isinstance(one, Heads) else (one,))]
+    with_hints(model, hints.n_outputs, generator=torch.Generator().manual_seed(seed + 2))
+    return Heads(tuple(every), tuple(target.name for target in (*problem.targets, *problem.hints)))
 
 
 class _Outcome(Callback):

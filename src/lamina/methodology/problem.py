@@ -30,6 +30,9 @@ class Problem:
         split: Which examples train, stop the training, and test.
         preparation: Made the inputs, fitted on the training part.
         weights: ``(N,)`` averaging 1 over the training part, or None.
+        hints: Targets that are predicted while training only.
+        hinted: ``(N, number of hints)``, encoded; None without hints.
+        unlabelled: ``(U, ...)`` inputs of examples without a target, or None.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Problem:
     preparation: TablePreparation | ImagePreparation
     weights: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    hints: tuple[Target, ...] = ()
+    hinted: Tensor | None = None
+    unlabelled: Tensor | None = None
 
     @property
     def spec(self) -> Spec:
@@ -55,6 +61,14 @@ class Problem:
     def examples(self) -> Batch:
         """All examples; the parts are rows of it, never copies."""
         return Batch(self.inputs, self.encoded, self.weights)
+
+    @property
+    def taught(self) -> Batch:
+        """All examples as training sees them: with the hints beside the targets."""
+        if self.hinted is None:
+            return self.examples
+        targets = self.encoded.float().reshape(len(self.encoded), -1)
+        return Batch(self.inputs, torch.cat([targets, self.hinted], dim=1), self.weights)
 
     def scored_rows(self, seed: int) -> dict[str, np.ndarray]:
         """Return the rows of each part on which figures are computed: all but at most ``SCORED_ROWS`` of training.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from lamina.errors import ConfigError
 from lamina.nn import WeightNoise, insert_noise
 from lamina.penalties import Penalty
 from lamina.penalties.registry import penalty_from
@@ -11,9 +12,30 @@ from lamina.runs.settings import Settings
 from lamina.training.after_step import NormConstraint, ProximalStep
 from lamina.training.callback import Callback
 
+WITHOUT_TARGETS = (
+    "contractive",
+    "curvature",
+    "entropy",
+    "sparse",
+    "tangent",
+    "virtual-adversarial",
+)
+"""Penalties that an example without a target can teach by."""
+
 
 def penalty_of(settings: Settings) -> Penalty | None:
-    """Return the sum of the penalties that the settings name, or None."""
+    """Return the sum of the penalties that the settings name, or None.
+
+    Raises:
+        ConfigError: If rows without a target are to be learnt from and no penalty does so.
+    """
+    names = {line.partition(":")[0].strip() for line in settings.penalty}
+    if settings.learn_unlabelled and not names & set(WITHOUT_TARGETS):
+        raise ConfigError(
+            "rows without a target teach nothing without a penalty that needs none",
+            where="learn_unlabelled",
+            mend="add --set penalty=virtual-adversarial:1",
+        )
     return penalty_from(settings.penalty)
 
 

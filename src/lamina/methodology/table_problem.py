@@ -59,25 +59,33 @@ def problem_of_table(
         unknown_column: If a target is no column.
     """
     notes: list[str] = []
-    for name in targets:
+    every = [*targets, *settings.hints]
+    for name in every:
         if name not in table.columns:
             raise unknown_column(name, table)
     _enough_rows(table, settings, tested=test is not None)
-    if settings.drop_unlabelled:
-        table, dropped = _labelled(table, targets)
-        if dropped:
-            notes.append(f"{dropped:,} rows without a target left out (--drop-unlabelled)")
+    free = None
+    if settings.drop_unlabelled or settings.learn_unlabelled:
+        table, rest = _labelled(table, every)
+        if rest is not None:
+            free = rest if settings.learn_unlabelled else None
+            use = "learnt from without one" if settings.learn_unlabelled else "left out (--drop-unlabelled)"
+            notes.append(f"{rest.n_rows:,} rows without a target {use}")
     ignore = [*settings.ignore, *([settings.group] if settings.group else [])]
-    roles = infer_roles(table, targets=targets, use=settings.use, categorical=settings.categorical, ignore=ignore)
+    roles = infer_roles(table, targets=every, use=settings.use, categorical=settings.categorical, ignore=ignore)
     whole = [
         infer_target(table, name, task=settings.task, min_class=1 if settings.min_class > 1 else 2) for name in targets
     ]
+    hints = [infer_target(table, name, min_class=1) for name in settings.hints]
     if settings.min_class > 1:
         table, whole, small = _without_small_classes(table, whole, settings.min_class)
         notes += small
     split, words = _split(table, whole, settings, test is not None)
     notes += [note for target in whole if (note := target.note)]
     final = [_settled(table, target, split.train) for target in whole]
+    # A class of a hint that training lacks does no harm: nobody will ask for it.
+    hints = [hint if isinstance(hint, ClassTarget) else _settled(table, hint, split.train) for hint in hints]
+    hinted = _hinted(table, hints)
     preparation = TablePreparation.fit(table, roles, split.train, numeric=settings.numeric)
     warnings = list(roles.warnings)
     matrix, _ = preparation.transform(table)
@@ -89,6 +97,8 @@ def problem_of_table(
                 raise unknown_column(name, test)
         more, _ = preparation.transform(test)
         matrix = np.concatenate([matrix, more])
+        if hinted is not None:  # what is tested on is given no hint
+            hinted = torch.cat([hinted, hinted.new_zeros(test.n_rows, hinted.shape[1])])
         encoded = torch.cat([encoded, encode_targets(tuple(final), [test.column(t.name) for t in final])])
         split = replace(split, test=np.arange(n, n + test.n_rows))
         count, share = shared_rows(table, test)
@@ -100,7 +110,17 @@ def problem_of_table(
             f"W-DUP {count:,} test rows ({share:.1%}) also stand in the training or validation part: "
             "the score is too good by what the model remembers of them"
         )
-    problem = Problem(table.name, torch.from_numpy(matrix), encoded, tuple(final), split, preparation)
+    problem = Problem(
+        table.name,
+        torch.from_numpy(matrix),
+        encoded,
+        tuple(final),
+        split,
+        preparation,
+        hints=tuple(hints),
+        hinted=hinted,
+        unlabelled=None if free is None else torch.from_numpy(preparation.transform(free)[0]),
+    )
     return problem, Findings(
         table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words
     )
@@ -122,11 +142,20 @@ def _enough_rows(table: Table, settings: Settings, *, tested: bool) -> None:
         )
 
 
-def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
+def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | None]:
     missing = np.zeros(table.n_rows, bool)
     for name in targets:
         missing |= unlabelled(table, name)
-    return (table.take(np.flatnonzero(~missing)), int(missing.sum())) if missing.any() else (table, 0)
+    if not missing.any():
+        return table, None
+    return table.take(np.flatnonzero(~missing)), table.take(np.flatnonzero(missing))
+
+
+def _hinted(table: Table, hints: list[Target]) -> torch.Tensor | None:
+    if not hints:
+        return None
+    columns = [table.column(hint.name) for hint in hints]
+    return encode_targets(tuple(hints), columns).float().reshape(table.n_rows, -1)
 
 
 def _without_small_classes(table: Table, targets: list[Target], least: int) -> tuple[Table, list[Target], list[str]]:

@@ -23,6 +23,7 @@ from lamina.methodology.regularise import without_noise
 from lamina.methodology.spread import shift_spread, spread_shift
 from lamina.methodology.temperature import cool, temperature
 from lamina.methodology.trained import Trained
+from lamina.nn import without_hints
 from lamina.optim.schedules import beginning, by_name, recorded
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
@@ -87,7 +88,7 @@ def _passes(plan: Plan) -> Trained:
     assert settings.epochs is not None and settings.monitor is not None
     first = Phase(plan, problem.split.train)
     early = EarlyStopping(settings.monitor, settings.patience or settings.epochs, mode=_mode(settings.monitor))
-    middle = [*_validation(plan, first.data.data), _rate(settings), Monitor(), early]
+    middle = [*_validation(plan, first.examples), _rate(settings), Monitor(), early]
     history = first.run(settings.epochs, None, middle)
     plain = for_scoring(plan.likelihood)
     calibrate = _calibration(plan, first.step.model, plain)
@@ -97,7 +98,8 @@ def _passes(plan: Plan) -> Trained:
     last = phases[-1]
 
     def predictor(phase: Phase) -> Predictor:
-        model = _own(without_noise(phase.step.model).cpu())
+        model = without_noise(phase.step.model)
+        model = _own((without_hints(model) if problem.hints else model).cpu())
         calibrate(model)
         return Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts))
 
@@ -133,7 +135,7 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
     # A schedule may have come down to nothing by the best epoch; a tenth of the first rate still learns.
     at_best = max(0.1, history.records[early.best_epoch - 1]["learning_rate"] / (settings.learning_rate or 1e-3))
     middle = [
-        *_validation(plan, second.data.data),
+        *_validation(plan, second.examples),
         LearningRate(lambda progress: at_best),
         Monitor(),
         StopBelow("valid_loss", early.best_train_loss),

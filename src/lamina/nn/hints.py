@@ -10,9 +10,10 @@ from lamina.nn.linear import linear
 
 
 class HintedOutput(nn.Module):
-    """An output layer with a second one beside it for the hints: z = [W h + b, V h + c].
+    """An output layer with a second one beside it for the hints while training: z = [W h + b, V h + c].
 
-    Input (..., in_features); output (..., main outputs + hint outputs), the main ones first.
+    Input (..., in_features); output (..., main outputs + hint outputs), the main ones first; in evaluation mode the
+    main ones alone.
 
     Args:
         main: The network's own output layer, as it is.
@@ -31,12 +32,13 @@ class HintedOutput(nn.Module):
         return self.main.out_features + self.hints.out_features
 
     def forward(self, h: Float[Tensor, "... D"]) -> Float[Tensor, "... outputs"]:
-        """Return the main outputs and the hints' beside them.
+        """Return the main outputs, and while training the hints' beside them.
 
         Returns:
-            (..., main outputs + hint outputs).
+            (..., main outputs + hint outputs), or (..., main outputs) in evaluation.
         """
-        return torch.cat((self.main(h), self.hints(h)), dim=-1)
+        main: Tensor = self.main(h)
+        return torch.cat((main, self.hints(h)), dim=-1) if self.training else main
 
 
 def with_hints(

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Generator, nn
 
@@ -10,16 +11,26 @@ from lamina.nn._checks import at_least, fraction
 from lamina.nn.column_embedding import ColumnEmbedding, TableShape
 from lamina.nn.linear import Start, linear
 from lamina.nn.residual import Residual
+from lamina.nn.units.heaviside import Heaviside
+from lamina.nn.units.noisy_relu import NoisyReLU
+from lamina.nn.units.scaled_tanh import ScaledTanh
 
 # Unit -> (its module, the starting weights that keep its signal's variance).
 ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Start]] = {
+    "absolute": (partial(nn.LeakyReLU, -1.0), "glorot"),  # |z| keeps the second moment
     "elu": (nn.ELU, "he"),
     "gelu": (nn.GELU, "he"),
+    "hard_tanh": (nn.Hardtanh, "glorot"),
     "identity": (nn.Identity, "glorot"),
     "leaky_relu": (nn.LeakyReLU, "he"),
+    "noisy_relu": (NoisyReLU, "he"),
+    "prelu": (nn.PReLU, "he"),
     "relu": (nn.ReLU, "he"),
+    "scaled_tanh": (ScaledTanh, "glorot"),
     "sigmoid": (nn.Sigmoid, "glorot"),
     "silu": (nn.SiLU, "he"),
+    "softplus": (nn.Softplus, "he"),
+    "step": (partial(Heaviside, straight_through=True), "glorot"),
     "tanh": (nn.Tanh, "glorot"),
 }
 

@@ -56,6 +56,13 @@ class Job:
         """What identifies the job in the log."""
         return f"{self.function.__name__} {dump_json(dict(sorted(self.arguments.items())))}"
 
+    @property
+    def words(self) -> str:
+        """The same for a person who waits."""
+        return ", ".join(
+            [self.function.__name__, *(f"{name} {value}" for name, value in self.arguments.items() if value)]
+        )
+
     def run(self) -> Result:
         """Return its result."""
         return self.function(**self.arguments, **self.place)

@@ -14,6 +14,7 @@ from lamina.recipes.recipe import Facts, Job, Options, Plan, Recipe, Result, Res
 from lamina.training.threads import threads
 
 LOG = "results.jsonl"
+_KNOWN_FROM = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Standing:
     Attributes:
         done: Jobs finished, those of an earlier, interrupted run included.
         total: Jobs in all, as far as is known.
-        seconds_left: An estimate, or None before the first job of this run is done.
+        seconds_left: An estimate, or None until this run has done a fiftieth of its work.
         last: What the job that ended last was.
     """
 
@@ -83,7 +84,8 @@ def run_jobs(
     def standing(plan: Plan) -> Standing:
         done = [job for job in plan.jobs if job.key in results]
         left = sum(job.cost for job in plan.jobs if job.key not in results) + plan.later
-        per_cost = (time.monotonic() - began) / spent if spent > 0 else None
+        known = spent > 0 and spent >= _KNOWN_FROM * (spent + left)
+        per_cost = (time.monotonic() - began) / spent if known else None
         return Standing(
             len(done),
             len(plan.jobs) + plan.later_jobs,
@@ -102,7 +104,7 @@ def run_jobs(
             for job, result, used in work(todo):
                 append_record(log, {"job": job.key, "seconds": round(used, 3), "result": result})
                 results[job.key], seconds[job.key] = result, used
-                spent, last = spent + job.cost, job.key
+                spent, last = spent + job.cost, job.words
                 if tell is not None:
                     tell(standing(plan))
     keys = [job.key for job in plan.jobs]

@@ -30,7 +30,22 @@ class Settings:
     model: str | None = _setting(None, "mlp, linear, resnet; chosen by the structure of the data")
     task: Literal["classes", "number", "count"] | None = _setting(None, "what the target is; chosen from its values")
     hidden: tuple[int, ...] | None = _setting(None, "units of each hidden layer, for instance 256,256", 1, 65_536)
-    activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu"] = _setting("relu", "hidden non-linearity")
+    activation: Literal[
+        "relu",
+        "tanh",
+        "sigmoid",
+        "elu",
+        "gelu",
+        "silu",
+        "leaky_relu",
+        "prelu",
+        "absolute",
+        "noisy_relu",
+        "softplus",
+        "hard_tanh",
+        "scaled_tanh",
+        "step",
+    ] = _setting("relu", "hidden non-linearity")
     dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
     width: int | None = _setting(None, "channels of the first stage of a convolutional network", 1, 1024)
     smoothing: float | None = _setting(None, "label smoothing: probability moved to the other classes", 0.0, 0.9)
@@ -88,6 +103,10 @@ class Settings:
     hidden_noise: float = _setting(0.0, "standard deviation of noise on the hidden units while training", 0.0, 1e6)
     weight_noise: float = _setting(0.0, "standard deviation of noise on the weights while training", 0.0, 1e6)
 
+    hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")
+    learn_unlabelled: bool = _setting(
+        False, "rows without a target train too, through the penalties that need none (virtual-adversarial, entropy)"
+    )
     bag: int = _setting(1, "networks trained on bootstrap samples, whose answers are averaged (bagging)", 1, 1000)
 
     # how it starts

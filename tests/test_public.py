@@ -1,0 +1,53 @@
+"""The public names of the rooms, word for word: a name that appears or goes is a decision."""
+
+import importlib
+
+import pytest
+
+NAMES = {
+    "lamina.autoencoders": ("MatchingPursuitFeatures orthogonal_matching_pursuit"),
+    "lamina.curvature": (
+        "AtParameters ContinuousCostates Eigenpairs LayerCostates Solution conjugate_gradient "
+        "continuous_costates hessian_vector jacobian_vector lanczos layer_costates loss_at outputs_at "
+        "vector_jacobian"
+    ),
+    "lamina.likelihoods": (
+        "Bernoulli Categorical FullGaussian Gaussian GaussianMixture Heads LIKELIHOODS Laplace Likelihood "
+        "Poisson Power REFUSED Rejecting Strings StudentT for_scoring from_json kl_divergence likelihood_name "
+        "margin_ranking pairwise_similarity sequence_log_prob to_json"
+    ),
+    "lamina.metrics": (
+        "CalibrationBins CoverageCurve Interval McNemar bootstrap_interval calibration_bins coverage_curve "
+        "expected_calibration_error interval_coverage interval_score interval_width mcnemar mean_interval "
+        "paired_difference tangent_distance"
+    ),
+    "lamina.nn": (
+        "ACTIVATIONS BatchNorm ColumnEmbedding Count Ensemble ExtremeLearningMachine Gate GaussianNoise "
+        "Heaviside Highway HighwayRecurrent LayerCount LogisticDerivatives LowRankLinear MLP MaskDropout "
+        "MaxPoolUnits Maxout MultiplicativeNoise NoisyReLU PNorm PNormPoolUnits Perceptron PerceptronFit "
+        "PixelScaling PolynomialBasis RBF Residual ResidualMLP ScaledSigmoid ScaledTanh SingleLayerPerceptron "
+        "SkipConnections SoftMaxPoolUnits SoftMaxout SoftmaxSelector TableShape WeightNoise approximate "
+        "approximate_plane average_shared_gradients boolean_network count data_driven_scale delta_rule "
+        "elastic_net embedding_width ensemble_error geometric_mean_dropout insert_noise label_noise "
+        "least_squares_classifier linear linear_regression logistic_derivatives logistic_regression "
+        "monte_carlo_dropout parity_network perceptron_rule signed_targets weight_norm with_hints "
+        "without_hints xor_network"
+    ),
+    "lamina.optim": (
+        "Schedule beginning by_name constant cosine linear one_cycle project_norm_ proximal_step_ recorded "
+        "soft_threshold"
+    ),
+    "lamina.penalties": (
+        "Adversarial ConditionalEntropy Context Contractive CurvatureSmoothing DoubleBackprop ElasticNet "
+        "InformationFlow L1 L2 ManifoldTangents Penalty PerLayerDecay SparseRepresentation TangentProp Tying "
+        "TyingTo VirtualAdversarial WeightElimination WeightedSum image_tangents information_flow"
+    ),
+    "lamina.vision": ("SmallResNet small_resnet"),
+}
+
+
+@pytest.mark.parametrize("package", list(NAMES))
+def test_public_names(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(NAMES[package].split())
+    assert all(hasattr(module, name) for name in module.__all__)
