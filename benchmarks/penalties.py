@@ -8,7 +8,8 @@ made-up data. One thread is pinned to one core and its CPU seconds are counted. 
 the table shows their median and range. Curvature needs a network that bends: its rows and their unit have tanh units,
 the others rectified linear ones. Rounds already in ``--out`` are kept and counted.
 
-``--memory`` prints the peak of the resident memory of a process of its own after 10 and after 1000 steps of each.
+``--memory`` prints the peak of the resident memory of a process of its own after 10 and after 1000 steps of each, at
+the smallest input.
 """
 
 from __future__ import annotations
@@ -109,13 +110,12 @@ def summary(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def peak(name: str, steps: int) -> float:
-    """Peak resident memory, MiB, of a process of its own."""
-    command = [sys.executable, __file__, "--peak", name, "--steps", str(steps)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    return float(done.stdout)
+def peaks(name: str) -> list[float]:
+    """Peak resident memory, MiB, of a process of its own after 10 and after 1000 steps."""
+    environ = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--peak", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    return [float(word) for word in done.stdout.split()]
 
 
 def main() -> None:
@@ -123,19 +123,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--peak", choices=list(PEERS), help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=10, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.peak:
         torch.set_num_threads(1)
-        job(options.peak, 784)(options.steps)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        steps = job(options.peak, WIDTHS[0])
+        for number in (10, 990):
+            steps(number)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     print(environment(["torch", "numpy"]))
     if options.memory:
         for name in PEERS:
-            line = {"peer": name, **{f"mib_{steps}": round(peak(name, steps), 1) for steps in (10, 1000)}}
-            write_line(options.out, line)
+            early, late = peaks(name)
+            write_line(options.out, {"peer": name, "mib_10": round(early, 1), "mib_1000": round(late, 1)})
         return
     pin(1)
     lines = read_lines(options.out)

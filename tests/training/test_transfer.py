@@ -209,3 +209,9 @@ def test_I12_wrong_arguments_are_refused() -> None:
     freeze(model, *[name for name, _ in model.named_children()])
     with pytest.raises(ConfigError, match="frozen"):
         learning_rate_groups(model, 0.1, {})
+
+
+def test_I12_names_are_matched_whole() -> None:
+    model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(11)])
+    assert freeze(model, "1") == ("1.weight", "1.bias")
+    assert model[10].weight.requires_grad

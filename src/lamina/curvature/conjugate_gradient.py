@@ -71,8 +71,6 @@ def conjugate_gradient(
         )
     ordered("conjugate_gradient", "right", right, right)
     r = flatten(right)
-    if r.data_ptr() == next(iter(right.values())).data_ptr():  # a lone vector is not copied by flattening
-        r = r.clone()
     x, p = torch.zeros_like(r), r.clone()
     squared = start = float(r @ r)
     steps, negative = 0, False

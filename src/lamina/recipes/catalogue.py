@@ -36,7 +36,7 @@ ENTRIES = (
         "Pattipati, Multi-layer Perceptrons and Deep Networks; Goodfellow, Bengio & Courville 2016, section 6.1",
         "lamina.recipes.xor",
         5,
-        0.5,
+        0.25,
     ),
     Entry(
         "parity",
@@ -54,7 +54,7 @@ ENTRIES = (
         "Cybenko 1989; Hornik, Stinchcombe & White 1989; the construction as in Pattipati's course",
         "lamina.recipes.universal_approximation",
         5,
-        2.0,
+        1.0,
     ),
     Entry(
         "regularisation",
@@ -63,7 +63,7 @@ ENTRIES = (
         "Goodfellow, Bengio & Courville 2016, chapter 7",
         "lamina.recipes.regularisation",
         5,
-        35.0,
+        40.0,
     ),
 )
 

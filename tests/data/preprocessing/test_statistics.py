@@ -218,3 +218,9 @@ def test_wrong_arguments_are_refused() -> None:
             Sphering.fit(np.asarray(bad))
     with pytest.raises(DataError, match="same"):
         Sphering.fit(np.full((5, 2), 0.1))
+
+
+def test_I14_the_largest_weight_of_every_component_is_positive() -> None:
+    for seed in range(8):
+        rows = Sphering.fit(table(seed=seed)).components
+        assert (np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], 1) > 0).all()

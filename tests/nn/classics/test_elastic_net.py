@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lamina.errors import ConfigError
 from lamina.nn.classics import elastic_net
+from lamina.nn.classics.elastic_net import _on_signs
 
 
 def problem(n: int, d: int, t: int = 1, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -57,6 +58,12 @@ def test_C42_the_conditions_of_a_minimum_hold(seed: int, n: int, d: int, share: 
     assert pull.abs().max() <= 1 + 1e-6
     torch.testing.assert_close(pull[w != 0], w[w != 0].sign(), rtol=0, atol=1e-6)
     assert (share < 1) or bool((w == 0).all())
+
+
+def test_C42_on_the_right_signs_the_weights_follow_at_once() -> None:
+    moment, guess = torch.tensor([2.0, -0.7, 0.3]), torch.tensor([1.0, -1.0, 0.0])
+    torch.testing.assert_close(_on_signs(torch.eye(3), moment, guess, 0.5), torch.tensor([1.5, -0.2, 0.0]))
+    assert torch.equal(_on_signs(torch.eye(3), moment, -guess, 0.5), -guess)  # other signs: as it was
 
 
 def test_C42_nearly_dependent_columns() -> None:

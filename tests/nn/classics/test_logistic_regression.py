@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
@@ -66,6 +66,7 @@ def test_C40_derivatives_are_finite_for_any_logit() -> None:
 
 
 @settings(max_examples=20, deadline=None)
+@example(seed=258, decay=1 / 3, scale=25.0078125)  # the decrease drowned in rounding
 @given(seed=st.integers(0, 1000), decay=st.floats(0.01, 100), scale=st.floats(0.01, 30))
 def test_C40_the_gradient_vanishes_at_the_answer(seed: int, decay: float, scale: float) -> None:
     x, t = problem(30, 2, seed)

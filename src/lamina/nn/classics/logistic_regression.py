@@ -123,7 +123,9 @@ def logistic_regression(
             )
         promised, size = float(step @ now.gradient), 1.0
         after = derivatives(w - step)
-        while float(after.loss) > float(now.loss) - _ARMIJO * size * promised and size > 1e-10:
+        # Near the minimum the decrease drowns in the loss's rounding: there whole steps are taken as they are.
+        most = float(now.loss) * (1 + 1e-12)
+        while float(after.loss) > most - _ARMIJO * size * promised and size > 1e-10:
             size /= 2
             after = derivatives(w - size * step)
         w, now = w - size * step, after
