@@ -79,7 +79,7 @@ TOGETHER = {
     "metrics": {"expected_calibration_error", "interval_coverage", "interval_width"},
     "nn": {"ensemble_error", "without_hints"},
     "optim": {"project_norm_", "proximal_step_", "soft_threshold"},
-    "penalties": {"InformationFlow"},
+    "penalties": {"InformationFlow", "ManifoldTangentProp"},
     "training": {"depth_factors", "layers_by_depth", "unfreeze"},
 }
 

@@ -23,6 +23,7 @@ from lamina.penalties.tangent_prop import TangentProp
 from lamina.penalties.virtual_adversarial import VirtualAdversarial
 
 NOT_DIFFERENTIABLE: dict[str, str] = {
+    "lamina.penalties.ManifoldTangentProp": "TangentProp along detached tangents, which has rows of its own",
     "lamina.penalties.ManifoldTangents": "tangents of a finished encoder, detached",
     "lamina.penalties.image_tangents": "tangents of given pictures, detached",
 }

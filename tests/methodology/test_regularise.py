@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from lamina.data.batch import Batch
+from lamina.data.stream import InMemory
 from lamina.data.tables.read import read_table
 from lamina.errors import ConfigError
 from lamina.likelihoods import Categorical
+from lamina.methodology.manifold import with_encoders
 from lamina.methodology.regularise import WITHOUT_TARGETS, after_each_update, noisy, penalty_of, without_noise
 from lamina.nn import MLP, Ensemble, GaussianNoise, WeightNoise
-from lamina.penalties import Context
+from lamina.penalties import Context, ManifoldTangentProp, ManifoldTangents, WeightedSum
 from lamina.penalties.registry import PENALTIES
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
@@ -102,13 +105,39 @@ def test_rows_without_a_target_teach_through_a_penalty(place: Path, tmp_path: Pa
 
 def test_the_penalties_that_need_no_target_need_none() -> None:
     net, x = MLP(4, 3, (5,), "tanh"), torch.randn(6, 4)
-    for name in set(PENALTIES) - {"tying", "per-layer", "tangent"}:
+    for name in set(PENALTIES) - {"tying", "per-layer", "tangent", "manifold-tangent"}:
         penalty = PENALTIES[name]()
         try:
             penalty(Context(net, x, net(x), None, Categorical(3), None))
         except ConfigError:
             assert name not in WITHOUT_TARGETS
     assert set(WITHOUT_TARGETS) < set(PENALTIES)
+
+
+@pytest.mark.slow
+def test_a_manifold_tangent_classifier_learns_its_encoder_first(place: Path, tmp_path: Path) -> None:
+    lines = "manifold-tangent:0.1:rank=2:units=12:epochs=30:contraction=0.01"
+    a, b = (fitted(place, tmp_path / name, penalty=lines) for name in "ab")
+    assert torch.equal(weights(a), weights(b))
+    assert not torch.equal(weights(a), weights(fitted(place, tmp_path / "c")))
+
+
+def test_the_encoder_of_a_manifold_finds_its_directions() -> None:
+    """Points near a plane in six dimensions: the two leading tangents lie in it."""
+    generator = torch.Generator().manual_seed(0)
+    plane = torch.linalg.qr(torch.randn(6, 2, generator=generator)).Q
+    x = torch.randn(512, 2, generator=generator) @ plane.T + 0.01 * torch.randn(512, 6, generator=generator)
+    model = MLP(6, 2, (8,), generator=generator)
+    penalty = 0.5 * ManifoldTangentProp(rank=2, draws=0, units=20, epochs=200, contraction=0.1)
+    ready = with_encoders(penalty, model, InMemory(Batch(x, torch.zeros(512)), 32), 0)
+    assert isinstance(ready, WeightedSum)
+    learnt = ready.terms[0][1]
+    assert isinstance(learnt, ManifoldTangentProp)
+    assert learnt.encoder is not None
+    tangents = ManifoldTangents(learnt.encoder, 2)(x[:50])
+    assert ((tangents @ plane).square().sum(-1) > 0.99).all()
+    with pytest.raises(ConfigError, match="no encoder"):
+        ManifoldTangentProp()(Context(model, x, model(x)))
 
 
 @pytest.mark.slow

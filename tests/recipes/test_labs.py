@@ -104,6 +104,16 @@ def test_a_broken_parity_net_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     assert missed(found) == ["the hand-wired net is right on all 2^n inputs for every n"]
 
 
+def test_C37_wrong_outputs_are_counted_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for constant in (0.0, 1.0):
+        net = nn.Sequential(nn.Linear(4, 1))
+        with torch.no_grad():
+            net[0].weight.zero_()
+            net[0].bias.fill_(constant)
+        monkeypatch.setattr(parity, "parity_network", lambda bits, net=net: net)
+        assert parity.wired(4) == {"inputs": 16, "wrong": 8}
+
+
 def test_training_that_does_not_train_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = xor.train_many
     monkeypatch.setattr(xor, "train_many", lambda *a, **k: good(*a, **{**k, "rate": 0.0}))

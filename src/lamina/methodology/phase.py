@@ -21,6 +21,7 @@ from lamina.data.spec import ImageSpec
 from lamina.data.stream import InMemory, Stream, gather
 from lamina.io import Generations
 from lamina.likelihoods import Heads, Likelihood
+from lamina.methodology.manifold import with_encoders
 from lamina.methodology.problem import Problem, likelihood_for
 from lamina.methodology.regularise import after_each_update, noisy, penalty_of
 from lamina.methodology.start import start
@@ -111,7 +112,7 @@ class Phase:
         self.data = self._stream(torch.from_numpy(rows))
         likelihood = _with_hints(model, problem, plan.likelihood, settings.seed)
         start(model, settings, likelihood, self.data, self.note)
-        self.penalty = penalty_of(settings)
+        self.penalty = with_encoders(penalty_of(settings), model, self.data, settings.seed)
         self.step: Step = choose_step(
             noisy(model, settings),
             Supervised(likelihood, self.penalty),

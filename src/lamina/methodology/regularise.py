@@ -16,6 +16,7 @@ WITHOUT_TARGETS = (
     "contractive",
     "curvature",
     "entropy",
+    "manifold-tangent",
     "sparse",
     "tangent",
     "virtual-adversarial",

@@ -11,7 +11,7 @@ from lamina.penalties.image_tangents import image_tangents
 from lamina.penalties.information_flow import InformationFlow, information_flow
 from lamina.penalties.l1 import L1
 from lamina.penalties.l2 import L2
-from lamina.penalties.manifold_tangent import ManifoldTangents
+from lamina.penalties.manifold_tangent import ManifoldTangentProp, ManifoldTangents
 from lamina.penalties.per_layer import PerLayerDecay
 from lamina.penalties.sparse_representation import SparseRepresentation
 from lamina.penalties.tangent_prop import TangentProp
@@ -30,6 +30,7 @@ __all__ = [
     "DoubleBackprop",
     "ElasticNet",
     "InformationFlow",
+    "ManifoldTangentProp",
     "ManifoldTangents",
     "Penalty",
     "PerLayerDecay",

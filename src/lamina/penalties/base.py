@@ -74,7 +74,11 @@ class Penalty:
         raise NotImplementedError
 
     def watch(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Within the block, look on at the objective's own forward passes, where that spares a second one."""
+        """Within the block, look on at the objective's own forward passes, where that spares a second one.
+
+        Returns:
+            What to enter.
+        """
         return nullcontext()
 
     def __add__(self, other: Penalty) -> Penalty:

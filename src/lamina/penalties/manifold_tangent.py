@@ -8,10 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from lamina.errors import ConfigError
 from lamina.nn._checks import at_least
 from lamina.penalties._input_gradient import pass_from
 from lamina.penalties._jets import first_order
 from lamina.penalties._passes import running_statistics_held
+from lamina.penalties.base import Context, Penalty
+from lamina.penalties.tangent_prop import TangentProp
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,60 @@ class ManifoldTangents:
 
     def _image(self, x: Tensor, block: Tensor) -> Tensor:
         return first_order(self.encoder, x, block)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifoldTangentProp(Penalty):
+    """Tangent propagation along the directions that an encoder has learnt: what makes a manifold tangent classifier.
+
+        R = 1/N Σ_n Σ_i ‖ J(x_n) v_n^(i) ‖²,   v_n^(i): the leading right singular vectors of the encoder's Jacobian
+
+    It is ``TangentProp(ManifoldTangents(encoder, rank), draws=draws)``. Without an encoder it says what one is to be
+    like: ``lamina fit`` then learns a contractive autoencoder of that size on the training inputs beforehand.
+
+    Attributes:
+        rank: Tangents an example.
+        draws: Random combinations of them; 0 for the exact sum.
+        units: Hidden units of the autoencoder, where one is learnt.
+        epochs: Passes over the training inputs to learn it.
+        contraction: Coefficient of the contractive penalty on it.
+        encoder: From the inputs of the network's smooth part to codes; None where it is still to be learnt.
+
+    Raises:
+        ConfigError: If a number is outside its range; when called, if there is no encoder.
+
+    Reference: Rifai et al., "The Manifold Tangent Classifier", NIPS 2011, section 4.
+    """
+
+    rank: int = 8
+    draws: int = 1
+    units: int = 100
+    epochs: int = 10
+    contraction: float = 0.1
+    encoder: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        at_least(1, owner="ManifoldTangentProp", rank=self.rank, units=self.units, epochs=self.epochs)
+        at_least(0, owner="ManifoldTangentProp", draws=self.draws)
+        if not self.contraction >= 0.0:
+            raise ConfigError(
+                f"contraction must be at least 0, got {self.contraction!r}", where="ManifoldTangentProp", mend="use 0.1"
+            )
+
+    def __call__(self, context: Context) -> Float[Tensor, ""]:
+        """Return R, or its estimate.
+
+        Returns:
+            A scalar, at least 0.
+
+        Raises:
+            ConfigError: If there is no encoder.
+        """
+        if self.encoder is None:
+            raise ConfigError(
+                "has no encoder", where="ManifoldTangentProp", mend="give encoder=, or let lamina.fit learn one"
+            )
+        return TangentProp(ManifoldTangents(self.encoder, self.rank), draws=self.draws)(context)
 
 
 def _orthonormal(block: Tensor) -> Tensor:

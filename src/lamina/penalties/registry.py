@@ -19,6 +19,7 @@ from lamina.penalties.double_backprop import DoubleBackprop
 from lamina.penalties.elastic_net import ElasticNet
 from lamina.penalties.l1 import L1
 from lamina.penalties.l2 import L2
+from lamina.penalties.manifold_tangent import ManifoldTangentProp
 from lamina.penalties.per_layer import PerLayerDecay
 from lamina.penalties.sparse_representation import SparseRepresentation
 from lamina.penalties.tangent_prop import TangentProp
@@ -35,6 +36,7 @@ PENALTIES: dict[str, type[Penalty]] = {
     "entropy": ConditionalEntropy,
     "l1": L1,
     "l2": L2,
+    "manifold-tangent": ManifoldTangentProp,
     "per-layer": PerLayerDecay,
     "sparse": SparseRepresentation,
     "tangent": TangentProp,
