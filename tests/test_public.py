@@ -39,8 +39,8 @@ NAMES = {
     ),
     "lamina.penalties": (
         "Adversarial ConditionalEntropy Context Contractive CurvatureSmoothing DoubleBackprop ElasticNet "
-        "InformationFlow L1 L2 ManifoldTangentProp ManifoldTangents Penalty PerLayerDecay SparseRepresentation TangentProp Tying "
-        "TyingTo VirtualAdversarial WeightElimination WeightedSum image_tangents information_flow"
+        "InformationFlow L1 L2 ManifoldTangentProp ManifoldTangents Penalty PerLayerDecay SparseRepresentation "
+        "TangentProp Tying TyingTo VirtualAdversarial WeightElimination WeightedSum image_tangents information_flow"
     ),
     "lamina.vision": ("SmallResNet small_resnet"),
 }

@@ -31,6 +31,7 @@ IMPORTS_BY_NAME = {
     "cli/_state.py": "libraries imported ahead by a thread, their names constants of the commands",
     "data/named/load.py": "scikit-learn's loaders, from a closed table",
     "data/images/__init__.py": "the public names, from a closed table",
+    "recipes/recipe.py": "the module of a recipe, from the closed table ENTRIES",
     "__init__.py": "the public names, from a closed table",
 }
 """Files that may import by a name in a variable, and where the name comes from."""

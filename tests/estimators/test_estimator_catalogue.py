@@ -248,7 +248,9 @@ def test_parameters_of_a_pipeline() -> None:  # C25
 def test_search_and_cross_validation() -> None:
     pipeline = make_pipeline(StandardScaler(), classifier())
     search = GridSearchCV(
-        pipeline, {"neuralclassifier__hidden": [4, (8, 8)], "neuralclassifier__weight_decay": np.logspace(-4, -2, 2)}, cv=2
+        pipeline,
+        {"neuralclassifier__hidden": [4, (8, 8)], "neuralclassifier__weight_decay": np.logspace(-4, -2, 2)},
+        cv=2,
     )
     assert 0 <= search.fit(X, Y).best_score_ <= 1
     assert cross_val_score(regressor(), XR, YR, cv=2).shape == (2,)

@@ -96,7 +96,5 @@ class Supervised:
         nll = mean_nll(self.likelihood, outputs, batch.targets, batch.weights)
         if self.penalty is None:
             return Loss(nll)
-        penalty = self.penalty(
-            Context(model, batch.inputs, outputs, batch.targets, self.likelihood, batch.weights)
-        )
+        penalty = self.penalty(Context(model, batch.inputs, outputs, batch.targets, self.likelihood, batch.weights))
         return Loss(nll + penalty, {"nll": nll.detach(), "penalty": penalty.detach()})
