@@ -233,9 +233,9 @@ def _draw(canvas: Any, names: Sequence[str], differences: dict[int, list[Estimat
         axes.axvline(0.0, color="black", linewidth=0.8)
         axes.set_title(f"{size:,} training examples", fontsize="medium")
         # one regulariser that spoils the network must not hide the rest
-        least, most = min(one.low for one in some), sorted(one.high for one in some)[-3]
-        right = max(1.3 * most, 0.1) + 0.1
-        axes.set_xlim(1.1 * least - 0.1, right)
+        least, most = min(one.low for one in some), max(one.high for one in some)
+        right = 1.1 * max(min(most, abs(least)), 0.0) + 0.1
+        axes.set_xlim(1.1 * min(least, 0.0) - 0.1, right)
         if any(one.high > right for one in some):
             axes.set_xlabel("(cut on the right)", fontsize="small")
     panels[0].set_yticks(places, names)
