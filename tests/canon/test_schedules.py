@@ -50,3 +50,13 @@ def test_one_cycle_is_pytorchs() -> None:
     )  # fmt: skip
     expected = rates(scheduler)
     assert [optim.one_cycle(k / STEPS) for k in range(STEPS)] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_beginning_of_a_schedule_is_its_first_part() -> None:
+    first = optim.beginning(lambda progress: 10.0 + progress, 0.4)
+    assert [first(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([10.0, 10.2, 10.4])
+
+
+def test_a_recorded_schedule_is_a_step_function() -> None:
+    steps = optim.recorded([0.25, 0.5, 1.0], [1.0, 0.3, 0.1])
+    assert [steps(p) for p in (0.0, 0.2, 0.25, 0.4, 0.5, 0.9, 1.0)] == [1.0, 1.0, 0.3, 0.3, 0.1, 0.1, 0.1]

@@ -50,18 +50,15 @@ def orthogonal_matching_pursuit(
     lengths = dictionary.norm(dim=0)
     eps = torch.finfo(x.dtype).eps
     enough = x.norm(dim=1) * max(tolerance, 4 * eps * d**0.5)
-    rows = torch.arange(n, device=x.device)
     residual = x.clone()
     basis = x.new_zeros(n, k, d)
     # W_S = Qᵀ R with Q's rows orthonormal; where nothing more is taken, R has a 1 and the coordinate stays 0.
     triangle = torch.eye(k, dtype=x.dtype, device=x.device).repeat(n, 1, 1)
     coordinates = x.new_zeros(n, k)
     chosen = torch.zeros(n, k, dtype=torch.long, device=x.device)
-    free = torch.ones(n, n_atoms, dtype=torch.bool, device=x.device)
     for step in range(k):
-        match = torch.where(free, (residual @ dictionary).abs() / lengths, -1.0)
-        atom = match.argmax(1)
-        free[rows, atom] = False
+        # The residual is orthogonal to the atoms taken: one is the best match again by rounding alone, and not taken.
+        atom = ((residual @ dictionary).abs() / lengths).argmax(1)
         vector = dictionary.mT[atom]  # (N, D)
         before = basis[:, :step]
         within = torch.bmm(before, vector.unsqueeze(2)).squeeze(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -79,8 +81,17 @@ def test_C40_the_gradient_vanishes_at_the_answer(seed: int, decay: float, scale:
     assert (error @ x + decay * weight[0]).abs().max() < 1e-6 * max(1.0, float(x.abs().sum(0).max()))
 
 
-def test_C40_far_from_the_start_the_step_is_halved() -> None:
-    """One far example makes whole Newton steps overshoot; the answer still is the minimum."""
+def test_C40_halved_steps_lead_to_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for more than half of the promised decrease, which no whole Newton step on a parabola brings."""
+    x, t = problem()
+    whole = logistic_regression(x, t)
+    monkeypatch.setattr(sys.modules[logistic_regression.__module__], "_ARMIJO", 0.6)
+    halved = logistic_regression(x, t)
+    torch.testing.assert_close(halved.weight, whole.weight, rtol=1e-6, atol=1e-8)
+    assert not torch.equal(halved.weight, whole.weight)
+
+
+def test_C40_one_far_example_does_not_lead_astray() -> None:
     x = torch.tensor([[-1.0], [1.0], [-0.5], [0.5], [200.0]], dtype=torch.float64)
     t = torch.tensor([0, 1, 1, 0, 0])
     layer = logistic_regression(x, t)
