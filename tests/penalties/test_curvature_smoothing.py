@@ -63,6 +63,14 @@ def test_R04_network_by_finite_differences(unit: nn.Module) -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("along", ["axes", "signs"])
+def test_R04_several_draws_are_the_mean_of_single_ones(along: str) -> None:
+    context = context_of(smooth_network(), rows())
+    together = CurvatureSmoothing(along, 3, torch.Generator().manual_seed(5))(context)
+    one = CurvatureSmoothing(along, 1, torch.Generator().manual_seed(5))
+    assert math.isclose(together.item(), sum(one(context).item() for _ in range(3)) / 3, rel_tol=1e-12)
+
+
 def test_R04_one_axis_an_example_has_the_exact_expectation() -> None:
     """One example with D inputs has D equally likely estimates; their mean is the exact value."""
     model, x = smooth_network(), rows(1)

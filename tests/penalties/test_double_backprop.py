@@ -41,6 +41,13 @@ def loss_slopes(model: nn.Module, x: Tensor, t: Tensor, h: float = 1e-5) -> Tens
     return torch.stack([(losses(x + axis) - losses(x - axis)) / (2 * h) for axis in axes], dim=-1)
 
 
+def test_R29_several_draws_are_the_mean_of_single_ones() -> None:
+    context = context_of(smooth_network(), rows())
+    together = DoubleBackprop("outputs", 3, torch.Generator().manual_seed(5))(context)
+    one = DoubleBackprop("outputs", 1, torch.Generator().manual_seed(5))
+    assert math.isclose(together.item(), sum(one(context).item() for _ in range(3)) / 3, rel_tol=1e-12)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_R29_loss_form_is_that_of_finite_differences(wrapped: bool, weighted: bool) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from lamina.errors import ConfigError
@@ -52,6 +54,15 @@ def test_R28_tangent_is_the_derivative_of_the_moved_smooth_picture(name: str) ->
     for other in wrong:
         unlike = (bumps(*WARPS[other](x, y, h), spread) - bumps(*WARPS[other](x, y, -h), spread)) / (2 * h)
         assert ((unlike - expected).abs().max() / scale).item() > 0.3
+
+
+def test_R28_slopes_are_those_of_scipys_gaussian_filter() -> None:
+    picture = np.random.default_rng(0).normal(size=(11, 9))
+    smooth = gaussian_filter(picture, 1.0, mode="nearest", truncate=4.0)
+    padded = np.pad(smooth, 1, mode="edge")
+    along_x, along_y = image_tangents(torch.from_numpy(picture)[None, None], "translation-x,translation-y", 1.0)
+    np.testing.assert_allclose(along_x[0, 0].numpy(), (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2, atol=1e-12)
+    np.testing.assert_allclose(along_y[0, 0].numpy(), (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2, atol=1e-12)
 
 
 def test_R28_thickening_is_the_squared_slope() -> None:

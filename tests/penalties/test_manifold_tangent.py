@@ -33,6 +33,18 @@ def test_R30_tangents_are_the_top_singular_vectors_of_the_jacobian() -> None:
             assert math.isclose(length.item(), values[k].item(), rel_tol=1e-5)
 
 
+def test_R30_one_iteration_is_enough_for_a_block_of_all_directions() -> None:
+    """The block then spans everything at once, and what is left is to turn it onto the singular vectors."""
+    model, x = encoder(), rows(4, 6)
+    tangents = ManifoldTangents(model, 4, 1, torch.Generator().manual_seed(0))(x)
+    for n, row in enumerate(x):
+        jacobian = torch.autograd.functional.jacobian(lambda r: model(r[None])[0], row)
+        _, values, axes = torch.linalg.svd(jacobian)
+        assert values[2] > 1.02 * values[3], "the oracle's singular values must lie apart"
+        inner = tangents[:, n] @ axes[:4].T  # the code has four units: the rest of the inputs moves nothing
+        torch.testing.assert_close(inner.abs(), torch.eye(4, dtype=x.dtype), rtol=0, atol=1e-6)
+
+
 def test_R30_few_iterations_come_near() -> None:
     model, x = encoder(), rows(4, 6)
     found = ManifoldTangents(model, 2, generator=torch.Generator().manual_seed(0))(x)
