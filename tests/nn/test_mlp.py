@@ -33,6 +33,7 @@ NUMPY_UNITS = {
     "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
     "tanh": np.tanh,
     "identity": lambda a: a,
+    "absolute": np.abs,
 }
 
 
@@ -113,6 +114,12 @@ def test_starting_weights_have_their_rules_variance(start: str, variance: float)
     assert abs(w.mean().item()) <= 5 * math.sqrt(variance / w.numel()) + 1e-12
     if start == "glorot":
         assert w.abs().max() <= math.sqrt(6 / 500)
+
+
+@pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 300), ("tanh", 2 / 500)])
+def test_hidden_weights_start_by_the_rule_of_their_unit(activation: str, variance: float) -> None:
+    w = MLP(300, 1, hidden=(200,), activation=activation, generator=seeded()).linear1.weight.detach()
+    assert abs(w.var().item() - variance) <= 5 * variance * math.sqrt(2 / w.numel())
 
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
