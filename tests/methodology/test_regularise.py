@@ -131,7 +131,8 @@ def test_the_encoder_of_a_manifold_finds_its_directions() -> None:
     penalty = 0.5 * ManifoldTangentProp(rank=2, draws=0, units=20, epochs=200, contraction=0.1)
     ready = with_encoders(penalty, model, InMemory(Batch(x, torch.zeros(512)), 32), 0)
     assert isinstance(ready, WeightedSum)
-    learnt = ready.terms[0][1]
+    factor, learnt = ready.terms[0]
+    assert factor == 0.5 and len(ready.terms) == 1
     assert isinstance(learnt, ManifoldTangentProp)
     assert learnt.encoder is not None
     tangents = ManifoldTangents(learnt.encoder, 2)(x[:50])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lamina.likelihoods import Bernoulli, Categorical
-from lamina.methodology.temperature import FEWEST, RANGE, cool, temperature
+from lamina.methodology.temperature import FEWEST, cool, temperature
 
 
 @pytest.mark.parametrize("planted", [0.7, 1.0, 2.5])
@@ -34,7 +34,7 @@ def test_cooling_divides_the_outputs_and_keeps_the_decisions() -> None:
 
 def test_perfect_answers_do_not_ask_for_boundless_certainty() -> None:
     logits = 3.0 * torch.eye(4).repeat(50, 1)
-    assert temperature(Categorical(4), logits, torch.arange(4).repeat(50)) == pytest.approx(RANGE[0], rel=1e-4)
+    assert temperature(Categorical(4), logits, torch.arange(4).repeat(50)) == pytest.approx(0.5, rel=1e-4)
 
 
 def test_too_few_examples_change_nothing() -> None:

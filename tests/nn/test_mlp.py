@@ -72,6 +72,7 @@ def test_C02_scikit_learn_with_copied_weights() -> None:
 
 def test_the_chain_is_flat_and_of_torchs_own_modules() -> None:
     net = MLP(Shape(2, (3,)), 1, hidden=(4, 4), activation="tanh", dropout=0.5, input_dropout=0.1, batch_norm=True)
+    assert [layer.p for layer in net if isinstance(layer, nn.Dropout)] == [0.1, 0.5, 0.5]
     names = ["columns", "dropout0", *(f"{layer}{k}" for k in (1, 2) for layer in ("linear", "norm", "tanh", "dropout"))]
     assert [name for name, _ in net.named_children()] == [*names, "output"]
     kinds = [ColumnEmbedding, nn.Dropout, *[nn.Linear, nn.BatchNorm1d, nn.Tanh, nn.Dropout] * 2, nn.Linear]
