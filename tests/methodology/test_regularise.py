@@ -156,6 +156,18 @@ def test_bagged_networks_answer_with_their_mean_probability(place: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_bagged_networks_of_three_classes_answer_with_their_mean_probability(tmp_path: Path) -> None:
+    settings = QUICK.with_changes({"epochs": 3, "importance": "false", "bag": 2}, where="test")
+    predictor = Predictor.load(fit("iris", settings=settings, out=str(tmp_path / "bag")).folder)
+    assert isinstance(predictor.model, Ensemble)
+    inputs = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ways = torch.stack([member(inputs).double().softmax(-1) for member in predictor.model.members])
+        mean = predictor.model(inputs).double().softmax(-1)
+    torch.testing.assert_close(mean, ways.mean(0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_penalties_work_on_pictures_and_their_resnet(place: Path, tmp_path: Path) -> None:
     run = fitted(place, tmp_path / "p", "shapes", penalty="tangent:0.1,adversarial:0.5")
     assert torch.isfinite(weights(run)).all()

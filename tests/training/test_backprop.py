@@ -145,7 +145,9 @@ def test_every_likelihood_equals_autograd(name: str, weighted: bool, dtype: torc
 
 @DTYPES
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("penalty", [None, L2(), 0.3 * L2() + 0.2 * (0.5 * L2())], ids=["none", "L2", "sum"])
+@pytest.mark.parametrize(
+    "penalty", [None, L2(), 0.3 * L2() + 0.2 * (0.5 * L2()), 0.2 * L2("whole")], ids=["none", "L2", "sum", "whole"]
+)
 @pytest.mark.parametrize(
     "clips", [{}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"clip_norm": 0.02, "clip_value": 0.01}]
 )
