@@ -93,7 +93,9 @@ class _Packed:
         if self.n:
             wanted = np.promote_types(self.values.dtype, wanted)
         if wanted != self.values.dtype:
-            self.values = self.values.astype(wanted)
+            wider = np.empty(len(self.values), wanted)
+            wider[: self.n] = self.values[: self.n]  # behind it lies what was never written
+            self.values = wider
         if stop > len(self.values):
             if self.n == 0:
                 # Not touched before it is written to, unlike what resizing gives.
