@@ -76,5 +76,5 @@ def test_a_section_says_the_same_as_a_line() -> None:
 
 
 def test_options_leave_out_what_a_line_cannot_say() -> None:
-    assert options_of("tangent") == {"transforms": ("str",), "draws": ("int",)}
+    assert options_of("tangent") == {"transforms": "str", "draws": "int"}
     assert penalty_from(["l2:1:scaling=whole"]) == WeightedSum(((1.0, L2("whole")),))

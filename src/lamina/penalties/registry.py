@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from lamina.errors import ConfigError, nearest, shown
 from lamina.penalties.adversarial import Adversarial
@@ -46,14 +46,14 @@ PENALTIES: dict[str, type[Penalty]] = {
 }
 
 
-def options_of(name: str) -> dict[str, tuple[str, ...]]:
-    """Return the options of a penalty that a line can set, each with the kinds or words that it takes.
+def options_of(name: str) -> dict[str, str]:
+    """Return the options of a penalty that a line can set, each with the kind of value that it takes.
 
     Args:
         name: Key of ``PENALTIES``.
 
     Returns:
-        Option to ``("float",)``, ``("int",)``, ``("str",)``, ``("bool",)``, or the words allowed.
+        Option to ``float``, ``int`` or ``str``.
     """
     kind = PENALTIES[name]
     hints = typing.get_type_hints(kind)
@@ -62,10 +62,8 @@ def options_of(name: str) -> dict[str, tuple[str, ...]]:
         if not entry.init or entry.name.startswith("_"):
             continue
         for hint in _alternatives(hints[entry.name]):
-            if typing.get_origin(hint) is Literal:
-                found[entry.name] = tuple(str(word) for word in typing.get_args(hint))
-            elif hint in {float, int, str, bool}:
-                found[entry.name] = (hint.__name__,)
+            if hint in {float, int, str}:
+                found[entry.name] = hint.__name__
     return found
 
 
@@ -136,21 +134,15 @@ def _term(line: str) -> tuple[float, Penalty]:
         ) from None
 
 
-def _value(name: str, key: str, text: str, kinds: tuple[str, ...]) -> object:
-    if kinds == ("str",):
+def _value(name: str, key: str, text: str, kind: str) -> object:
+    if kind == "str":
         return text
-    if kinds == ("bool",) and text in {"true", "false"}:
-        return text == "true"
-    if kinds in {("float",), ("int",)}:
-        number = _number(text, f"{key} of {name}", f"write {key}=1")
-        if kinds == ("float",):
-            return number
-        if number.is_integer():
-            return int(number)
-    elif text in kinds:
-        return text
-    wanted = {"int": "a whole number", "bool": "true or false"}.get(kinds[0], f"one of {', '.join(kinds)}")
-    raise ConfigError(f"{key} of {name} must be {wanted}, got {shown(text)!r}", where="penalty")
+    number = _number(text, f"{key} of {name}", f"write {key}=1")
+    if kind == "float":
+        return number
+    if number.is_integer():
+        return int(number)
+    raise ConfigError(f"{key} of {name} must be a whole number, got {shown(text)!r}", where="penalty")
 
 
 def _number(text: str, what: str, mend: str) -> float:
