@@ -14,8 +14,9 @@ from lamina.data.batch import Batch
 from lamina.data.semi_supervised import LabelledAndUnlabelled
 from lamina.errors import ConfigError
 from lamina.likelihoods import Categorical
+from lamina.likelihoods.mean_nll import weighted_mean
 from lamina.training import GradientStep, Supervised, fit
-from lamina.training.objective import Loss, weighted_mean
+from lamina.training.objective import Loss
 from lamina.training.semi_supervised import SemiSupervised
 from training.problems import make_step, weights_of
 

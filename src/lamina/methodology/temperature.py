@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lamina.likelihoods import Bernoulli, Categorical
-from lamina.training.objective import weighted_mean
+from lamina.likelihoods.mean_nll import weighted_mean
 
 FEWEST = 50
 """Below this many held-out examples the estimate is noisier than the fault it mends."""

@@ -18,8 +18,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.bernoulli import Bernoulli
 from lamina.likelihoods.categorical import Categorical
+from lamina.likelihoods.mean_nll import weighted_mean
 from lamina.training.backprop_nodes import Sheet, empty, sheet
-from lamina.training.objective import weighted_mean
 
 
 class LikelihoodLoss:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lamina.data.batch import Batch
 from lamina.likelihoods.base import Likelihood
+from lamina.likelihoods.mean_nll import weighted_mean
 from lamina.training.callback import Callback
-from lamina.training.objective import weighted_mean
 from lamina.training.run import Run
 
 Metric = Callable[[Tensor, Tensor], Tensor]

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from lamina.data.batch import Batch
 from lamina.errors import ConfigError
 from lamina.likelihoods.base import Likelihood
+from lamina.likelihoods.mean_nll import mean_nll, weighted_mean
 from lamina.likelihoods.pairwise import pairwise_similarity
 from lamina.penalties.base import Context, Penalty
-from lamina.training.objective import Loss, mean_nll, weighted_mean
+from lamina.training.objective import Loss
 
 Form = Literal["hinge", "hadsell"]
 
