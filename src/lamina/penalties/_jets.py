@@ -7,7 +7,7 @@ between the layers above all, goes through PyTorch's forward mode. Nothing is ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeGuard
 
 import torch
@@ -56,6 +56,30 @@ def second_order(f: nn.Module, x: Tensor, direction: Tensor) -> tuple[Tensor, Te
         else:
             x, first, second = _bend(layer, x, first, second)
     return x, first, torch.zeros_like(x) if second is None else second
+
+
+def second_on_values(f: nn.Module, values: Sequence[Tensor], direction: Tensor) -> Tensor:
+    """Return d²f(x + t v)/dt² at t = 0 for a chain whose units' outputs at x are known: a sweep less.
+
+    Args:
+        f: Affine layers, and Tanh or Sigmoid.
+        values: ``(N, ...)``, what each Tanh or Sigmoid gives at x, the first unit's first.
+        direction: v, as x.
+
+    Returns:
+        ``(N, ...)``, differentiable in the parameters and the values.
+    """
+    known = iter(values)
+    first: Tensor = direction
+    second: Tensor | None = None
+    for layer in chain(f):
+        if not is_affine(layer):
+            first, second = _bent(layer, next(known), first, second)
+        elif second is None:
+            first = layer_without_bias(layer, first)
+        else:
+            first, second = layer_without_bias(layer, torch.cat([first, second])).tensor_split(2)
+    return torch.zeros_like(first) if second is None else second
 
 
 def chain(f: nn.Module) -> Iterator[nn.Module]:
@@ -114,14 +138,17 @@ def _along_all(layer: nn.Module, x: Tensor, directions: Tensor) -> tuple[Tensor,
 
 def _bend(layer: nn.Module, x: Tensor, first: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if type(layer) in (nn.Tanh, nn.Sigmoid) and not (layer._forward_hooks or layer._forward_pre_hooks):
-        # g(a), g'(a) a', g'(a) a'' + g''(a) a'²: a third of the passes over memory that nested forward modes make.
         value: Tensor = layer(x)
-        if isinstance(layer, nn.Tanh):
-            slope, ratio = torch.addcmul(torch.ones_like(value), value, value, value=-1.0), -2.0 * value
-        else:
-            slope, ratio = torch.addcmul(value, value, value, value=-1.0), 1.0 - 2.0 * value  # g''/g'
-        moved = slope * first
-        bent = ratio * moved * first
-        return value, moved, bent if second is None else torch.addcmul(bent, slope, second)
-
+        return value, *_bent(layer, value, first, second)
     return second_derivative(layer, x, first, torch.zeros_like(first) if second is None else second)
+
+
+def _bent(layer: nn.Module, value: Tensor, first: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor]:
+    # g'(a) a' and g'(a) a'' + g''(a) a'² from g(a): a third of the passes over memory that nested forward modes make.
+    if isinstance(layer, nn.Tanh):
+        slope, ratio = torch.addcmul(torch.ones_like(value), value, value, value=-1.0), -2.0 * value
+    else:
+        slope, ratio = torch.addcmul(value, value, value, value=-1.0), 1.0 - 2.0 * value  # g''/g'
+    moved = slope * first
+    bent = ratio * moved * first
+    return moved, bent if second is None else torch.addcmul(bent, slope, second)

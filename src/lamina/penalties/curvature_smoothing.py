@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 
 from lamina.errors import ConfigError
 from lamina.nn._checks import at_least
-from lamina.penalties._jets import second_order
+from lamina.penalties._jets import second_on_values, second_order
 from lamina.penalties._passes import running_statistics_held, signs
+from lamina.penalties._recorded import recorded_values
 from lamina.penalties.base import Context, Penalty
 
 ALONG = ("axes", "signs")
@@ -37,6 +38,10 @@ class CurvatureSmoothing(Penalty):
     diagonal, Σ_j v_j (Hv)_j v'_j (Hv')_j, has the expectation R too, but the mixed derivatives give it a relative
     spread of √D, and it can be negative.) Rectified linear units bend nowhere: R = 0 for a network of them.
     No target is looked at: every row of the batch counts.
+
+    Where the network is a chain of ``torch.nn.Linear`` with ``Tanh`` or ``Sigmoid`` between them, what its units give
+    is taken from the loss's own pass, and only the derivatives are carried through the network again; loss and penalty
+    then share a graph, to be differentiated in one go. Any other network is passed through once more for the values.
 
     Attributes:
         along: ``axes`` or ``signs``.
@@ -72,9 +77,14 @@ class CurvatureSmoothing(Penalty):
         network, x = context.smooth()
         n, size = len(x), x[0].numel()
         total = x.new_zeros(())
+        values = recorded_values(network, context.outputs)
         with running_statistics_held(network):
             for number in range(self.draws or size):
-                _, _, bent = second_order(network, x, self._direction(x, number))
+                direction = self._direction(x, number)
+                if values is None:
+                    _, _, bent = second_order(network, x, direction)
+                else:
+                    bent = second_on_values(network, values, direction)
                 total = total + bent.square().sum()
         factor = size / self.draws if self.along == "axes" and self.draws else 1.0 / max(1, self.draws)
         return total * (factor / n)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina.data.tables import delimited, source
+from lamina.data.tables import delimited, plain, source
 from lamina.data.tables.ahead import in_order
 from lamina.data.tables.plain import plain_numbers
 from lamina.data.tables.read import read_table
@@ -51,6 +51,28 @@ def test_plain_numbers_are_what_python_reads(case: tuple[list[str], list[list[st
         expected = [(float if kind == "float" else int)(row[i]) for row in cells]
         assert table.column(str(i)).to_pylist() == expected
         assert bounds[i] == (min(expected), max(expected))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.lists(st.tuples(*[st.integers(-(10**9), 10**9)] * n), min_size=1, max_size=40)
+    ),
+    st.integers(0, 9),
+    st.sampled_from([4, 16, 64]),
+)
+def test_cells_of_all_lengths_are_found_in_pieces_of_any_size(
+    rows: list[tuple[int, ...]], digits: int, piece: int
+) -> None:
+    cells = [[str(n // 10**digits) for n in row] for row in rows]
+    data = "".join(",".join(row) + "\n" for row in cells).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "_PIECE", piece)
+        found = plain_numbers(rows_of(data), ",", ["int"] * len(cells[0]))
+    assert found is not None
+    assert [list(row) for row in zip(*found[0].to_pydict().values(), strict=True)] == [
+        [int(cell) for cell in row] for row in cells
+    ]
 
 
 @pytest.mark.parametrize(

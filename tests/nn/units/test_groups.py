@@ -215,6 +215,17 @@ def test_C16_forward_over_reverse_and_vmap(p: float) -> None:
     torch.testing.assert_close(torch.func.vmap(PNormPoolUnits(2, p))(many), PNormPoolUnits(2, p)(many))
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.5, 3.0, 7.0])
+def test_C16_many_cotangents_at_once_and_a_second_derivative(p: float) -> None:
+    z = torch.randn(3, 8, generator=generator(), dtype=torch.float64, requires_grad=True)
+    h = PNormPoolUnits(4, p)(z).flatten()
+    one_by_one = torch.stack([torch.autograd.grad(one, z, retain_graph=True)[0] for one in h])
+    (together,) = torch.autograd.grad(h, z, torch.eye(6, dtype=h.dtype), is_grads_batched=True)
+    torch.testing.assert_close(together, one_by_one)
+    assert torch.autograd.gradcheck(PNormPoolUnits(4, p), z, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(PNormPoolUnits(4, p), z)
+
+
 @pytest.mark.parametrize("make", POOLS)
 def test_the_axis_of_channels(make) -> None:
     pictures = torch.randn(2, 6, 4, 5, generator=generator())

@@ -29,7 +29,8 @@ _DECIMAL_COMMA = (
 )
 _THREES = r"^[+-]?[0-9]{1,3}([.,][0-9]{3})*$"
 _CURRENCY = "$€£¥₹"
-_PLAINEST = re.compile(r"[+-]?(0|[1-9][0-9]{0,14})(\.[0-9]+)?", re.ASCII)
+_PLAINEST = r"^[+-]?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+_PLAINEST_CELL = re.compile(_PLAINEST, re.ASCII)
 _FEW = 32
 _ALMOST = 0.95
 _MANY_BAD_OF = 20
@@ -106,11 +107,13 @@ def judge(  # noqa: PLR0911 (a list of cases)
     Returns:
         The verdict.
     """
-    if len(values) <= _FEW and decimal != ",":
-        # The same as below for the plainest case at a tenth of the cost, which counts in a table of 50,000 columns.
+    # The same as below for the plainest case at a fraction of the cost, which counts in a table of 50,000 columns.
+    if decimal != "," and len(values) <= _FEW:
         cells = values.to_pylist()
-        if all(cell is not None and _PLAINEST.fullmatch(cell) for cell in cells):
+        if all(cell is not None and _PLAINEST_CELL.fullmatch(cell) for cell in cells):
             return Verdict("number", n_good=int(counts.sum()), whole=all(cell.lstrip("+-").isdigit() for cell in cells))
+    elif decimal != "," and not values.null_count and _matches(values, _PLAINEST).all():
+        return Verdict("number", n_good=int(counts.sum()), whole=bool(_matches(values, INTEGER).all()))
     missing = _mask(is_missing(values))
     if missing.all():
         return Verdict("empty")

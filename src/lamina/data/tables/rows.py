@@ -21,7 +21,7 @@ from lamina.errors import DataError, shown
 MAX_LINE = 1 << 26
 _CAREFUL_ROWS = 50_000
 _QUOTE, _NEWLINE, _RETURN, _TAB = 34, 10, 13, 9
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
             end = block.rfind(b"\n") + 1
             data = b"".join((rest, memoryview(block)[:end])) if end else b""
             rest = block[end:] if end else rest + block
+            quoted = False
         else:
             joined = rest + block
             end, messy = _last_row_end(joined, delimiter)
@@ -92,17 +93,18 @@ def whole_rows(blocks: Iterator[bytes], *, name: str, delimiter: str, line: int)
                 yield from _carefully(itertools.chain([joined], blocks), name=name, delimiter=delimiter, line=line)
                 return
             data, rest = joined[:end], joined[end:]
+            quoted = b'"' in data
         if not data:
             if len(rest) > MAX_LINE:
                 raise _endless(rest, name, line)
             continue
-        rows = _described(data, line)
+        rows = _described(data, line, quoted=quoted)
         line += rows.n_lines
         yield rows
     if rest.strip():
         if rest.count(b'"') % 2:
             raise _endless(rest, name, line)
-        yield _described(rest, line)
+        yield _described(rest, line, quoted=b'"' in rest)
 
 
 def check_text(data: bytes, name: str, line: int, n_ends: int | None = None) -> None:
@@ -184,11 +186,11 @@ def _lone_returns(data: bytes) -> bool:
     return not (view[at + 1] == _NEWLINE).all()
 
 
-def _described(data: bytes, line: int) -> Rows:
+def _described(data: bytes, line: int, *, quoted: bool) -> Rows:
     # Count the lines of some rows and find blank lines and line ends inside quotes.
     n_ends = _count(np.frombuffer(data, np.uint8), np.equal, _NEWLINE)
     n_lines = n_ends + (not data.endswith(b"\n"))
-    if b'"' not in data:
+    if not quoted:
         return Rows(data, line, n_lines, None, 0, quoted=False, inner_lines=False)
     view = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(view == _NEWLINE)

@@ -107,7 +107,12 @@ def settle_numbers(table: Table, *, clip_inf: bool, notes: list[str]) -> Table:
 
 
 def _finite(table: Table, name: str, column: Any, *, clip_inf: bool, notes: list[str]) -> Any:
-    total = pc.sum(column).as_py()
+    if isinstance(column, pa.Array) and not column.null_count:
+        # A third of the time of Arrow's sum; one that only overflows is looked at again below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = column.to_numpy().sum().item()
+    else:
+        total = pc.sum(column).as_py()
     if total is None or np.isfinite(total):
         return column
     extremes = pc.min_max(column)

@@ -87,22 +87,24 @@ class _PNorm(Function):
     @staticmethod
     def backward(ctx: Any, *delta: Tensor) -> tuple[Tensor, None, None]:
         y, h = ctx.saved_tensors
-        return delta[0].unsqueeze(ctx.dim) * _slope(y, h.unsqueeze(ctx.dim), ctx.p), None, None
+        return _times_slope(delta[0].unsqueeze(ctx.dim), y, h.unsqueeze(ctx.dim), ctx.p), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangent: Any) -> Tensor:
         y, h = ctx.saved_tensors
-        moved: Tensor = (tangent[0] * _slope(y, h.unsqueeze(ctx.dim), ctx.p)).sum(ctx.dim)
-        return moved
+        return _times_slope(tangent[0], y, h.unsqueeze(ctx.dim), ctx.p).sum(ctx.dim)
 
 
-def _slope(y: Tensor, h: Tensor, p: float) -> Tensor:
-    # ∂h/∂y. No element is larger than its norm, so that the share is at most 1 and its powers cannot overflow.
+def _times_slope(v: Tensor, y: Tensor, h: Tensor, p: float) -> Tensor:
+    # v ∂h/∂y. No element is larger than its norm, so that the share is at most 1 and its powers cannot overflow.
+    if p == 1:
+        return v * y.sign()
     share = y / h.clamp(min=torch.finfo(y.dtype).tiny)
-    if p > 2:
-        size = share.abs()
-        return share * (size if p == 3 else size.pow(p - 2))
-    return y.sign() if p == 1 else share.sign() * share.abs().pow(p - 1)
+    if p < 2:
+        return v * (share.sign() * share.abs().pow(p - 1))
+    moved = v * share
+    size = share.abs() if torch.is_grad_enabled() else share.abs_()  # the memory of the share, if it is needed no more
+    return moved.mul_(size if p == 3 else size.pow_(p - 2))
 
 
 class PNorm(nn.Module):
