@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lamina.errors import ConfigError, nearest, shown
+from lamina.io import option_lines
 from lamina.penalties.adversarial import Adversarial
 from lamina.penalties.base import Penalty, WeightedSum
 from lamina.penalties.conditional_entropy import ConditionalEntropy
@@ -55,16 +51,7 @@ def options_of(name: str) -> dict[str, str]:
     Returns:
         Option to ``float``, ``int`` or ``str``.
     """
-    kind = PENALTIES[name]
-    hints = typing.get_type_hints(kind)
-    found = {}
-    for entry in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if not entry.init or entry.name.startswith("_"):
-            continue
-        for hint in _alternatives(hints[entry.name]):
-            if hint in {float, int, str}:
-                found[entry.name] = hint.__name__
-    return found
+    return {key: kind.__name__ for key, kind in option_lines.options_of(PENALTIES[name]).items()}
 
 
 def penalty_from(lines: Sequence[str]) -> Penalty | None:
@@ -114,17 +101,13 @@ def _term(line: str) -> tuple[float, Penalty]:
             where="penalty",
             mend=f"penalties: {', '.join(PENALTIES)}",
         )
-    coefficient = _number(rest[0] if rest else "", f"the coefficient of {name}", f"write {name}:0.1")
+    coefficient = option_lines.read_number(
+        rest[0] if rest else "", f"the coefficient of {name}", where="penalty", mend=f"write {name}:0.1"
+    )
     if coefficient < 0:
         raise ConfigError(f"the coefficient of {name} must be at least 0, got {coefficient:g}", where="penalty")
-    known = options_of(name)
-    given: dict[str, Any] = {}
-    for part in rest[1:]:
-        key, _, text = part.partition("=")
-        if key not in known or key in given:
-            what = "is given twice" if key in given else f"is no option of {name}{nearest(key, list(known))}"
-            raise ConfigError(f'"{shown(key)}" {what}', where="penalty", mend=f"options: {', '.join(known) or 'none'}")
-        given[key] = _value(name, key, text, known[key])
+    known = option_lines.options_of(PENALTIES[name])
+    given = option_lines.read_options(name, rest[1:], known, where="penalty")
     try:
         return coefficient, PENALTIES[name](**given)
     except TypeError:
@@ -132,30 +115,3 @@ def _term(line: str) -> tuple[float, Penalty]:
         raise ConfigError(
             f"{name} needs {', '.join(missing)}", where="penalty", mend=f"write {name}:0.1:{missing[0]}=..."
         ) from None
-
-
-def _value(name: str, key: str, text: str, kind: str) -> object:
-    if kind == "str":
-        return text
-    number = _number(text, f"{key} of {name}", f"write {key}=1")
-    if kind == "float":
-        return number
-    if number.is_integer():
-        return int(number)
-    raise ConfigError(f"{key} of {name} must be a whole number, got {shown(text)!r}", where="penalty")
-
-
-def _number(text: str, what: str, mend: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ConfigError(f"{what} must be a number, got {shown(text)!r}", where="penalty", mend=mend)
-    return value
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
-        return tuple(a for a in typing.get_args(hint) if a is not types.NoneType)
-    return (hint,)
