@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from curvature import net
-from lamina.curvature import conjugate_gradient, hessian_vector
+from lamina.curvature import Solution, conjugate_gradient, hessian_vector
 from lamina.errors import ConfigError
 
 
@@ -78,6 +78,84 @@ def test_C33_stops_where_the_curvature_is_negative() -> None:
     assert fine.vector["w"].tolist() == pytest.approx([1 / 3.5, 1 / 2.5, 2.0], rel=1e-4)
 
 
+def test_O23_preconditioned_steps_are_those_of_the_transformed_system() -> None:
+    """With M = C Cᵀ it is the plain method for C⁻¹ A C⁻ᵀ, whose solution is Cᵀ x."""
+    matrix, weight = definite(12, 0), definite(12, 1)
+    b = torch.randn(12, generator=net.seeded(2), dtype=torch.float64)
+    c = torch.linalg.cholesky(weight)
+    inner = torch.linalg.solve(c, matrix) @ torch.linalg.inv(c).mT
+    for steps in (1, 3, 6):
+        found = conjugate_gradient(
+            lambda v: {"w": matrix @ v["w"]},
+            {"w": b},
+            precondition=lambda v: {"w": torch.linalg.solve(weight, v["w"])},
+            max_steps=steps,
+            tolerance=0.0,
+        )
+        plain = conjugate_gradient(
+            lambda v: {"w": inner @ v["w"]}, {"w": torch.linalg.solve(c, b)}, max_steps=steps, tolerance=0.0
+        )
+        torch.testing.assert_close(c.mT @ found.vector["w"], plain.vector["w"], rtol=1e-9, atol=1e-11)
+        true = (b - matrix @ found.vector["w"]).norm() / b.norm()
+        assert found.residual == pytest.approx(float(true))
+    exact = conjugate_gradient(
+        lambda v: {"w": matrix @ v["w"]}, {"w": b}, precondition=lambda v: {"w": torch.linalg.solve(matrix, v["w"])}
+    )
+    assert exact.steps == 1 and exact.converged
+
+
+def test_O23_a_start_is_gone_on_from() -> None:
+    matrix = definite(10, 0)
+    b = torch.randn(10, generator=net.seeded(1), dtype=torch.float64)
+    start = torch.randn(10, generator=net.seeded(2), dtype=torch.float64)
+    kept = start.clone()
+    found = conjugate_gradient(
+        lambda v: {"w": matrix @ v["w"]}, {"w": b}, damping=0.3, start={"w": start}, max_steps=4, tolerance=0.0
+    )
+    damped = matrix + 0.3 * torch.eye(10, dtype=torch.float64)
+    other = conjugate_gradient(lambda v: {"w": damped @ v["w"]}, {"w": b - damped @ start}, max_steps=4, tolerance=0.0)
+    torch.testing.assert_close(found.vector["w"], start + other.vector["w"], rtol=1e-9, atol=1e-11)
+    assert torch.equal(start, kept)
+    solution = torch.linalg.solve(matrix, b)
+    there = conjugate_gradient(lambda v: {"w": matrix @ v["w"]}, {"w": b}, start={"w": solution})
+    assert there.steps == 0 and there.converged
+
+
+def test_O23_iterates_are_kept_at_growing_distances_with_their_values() -> None:
+    matrix = definite(60, 0, least=1e-4)
+    b = torch.randn(60, generator=net.seeded(1), dtype=torch.float64)
+
+    def solve(steps: int, keep: float | None) -> Solution:
+        return conjugate_gradient(
+            lambda v: {"w": matrix @ v["w"]}, {"w": b}, damping=0.01, max_steps=steps, tolerance=0.0, keep=keep
+        )
+
+    found = solve(25, 1.5)
+    assert [i.step for i in found.iterates] == [1, 2, 3, 4, 6, 8, 12, 18, 25]
+    damped = matrix + 0.01 * torch.eye(60, dtype=torch.float64)
+    for iterate in found.iterates:
+        x = iterate.vector["w"]
+        torch.testing.assert_close(x, solve(iterate.step, None).vector["w"], rtol=1e-12, atol=1e-14)
+        assert iterate.value == pytest.approx(float(0.5 * x @ damped @ x - b @ x), rel=1e-9)
+    assert torch.equal(found.iterates[-1].vector["w"], found.vector["w"])
+    assert solve(5, None).iterates == ()
+
+
+def test_O23_stops_where_the_model_falls_too_little() -> None:
+    matrix = definite(200, 0, least=0.05)
+    b = torch.randn(200, generator=net.seeded(1), dtype=torch.float64)
+
+    def solve(steps: int, progress: float = 0.0) -> Solution:
+        return conjugate_gradient(
+            lambda v: {"w": matrix @ v["w"]}, {"w": b}, max_steps=steps, tolerance=0.0, progress=progress, keep=1.3
+        )
+
+    values = [0.0] + [solve(i).iterates[-1].value for i in range(1, 60)]
+    expected = next(i for i in range(11, 60) if values[i] < 0 and (values[i] - values[i - 10]) / values[i] < 10 * 5e-3)
+    assert 11 < expected < 59
+    assert solve(60, 5e-3).steps == expected
+
+
 def test_C33_nothing_to_solve() -> None:
     solved = conjugate_gradient(lambda v: v, {"w": torch.zeros(3)})
     assert (solved.steps, solved.converged, solved.residual) == (0, True, 0.0)
@@ -100,7 +178,7 @@ def test_C33_memory_does_not_grow_with_the_number_of_steps() -> None:
 
 def test_refusals() -> None:
     b = {"w": torch.ones(3)}
-    for wrong in ({"damping": -1.0}, {"tolerance": float("nan")}, {"max_steps": 0}):
+    for wrong in ({"damping": -1.0}, {"tolerance": float("nan")}, {"max_steps": 0}, {"progress": -1.0}, {"keep": 1.0}):
         with pytest.raises(ConfigError, match="max_steps at least 1"):
             conjugate_gradient(lambda v: v, b, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the product differs"):

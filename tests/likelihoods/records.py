@@ -56,7 +56,7 @@ def oracle_bernoulli(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 def oracle_learnt(out: np.ndarray, y: np.ndarray) -> np.ndarray:
     half = out.shape[1] // 2
     r = out[:, half:]
-    return stats.norm.logpdf(y.reshape(len(out), -1), out[:, :half], np.exp(r / np.sqrt(1 + (r / 10) ** 2))).sum(1)
+    return stats.norm.logpdf(y.reshape(len(out), -1), out[:, :half], np.exp(r / np.sqrt(1 + (r / 14) ** 2))).sum(1)
 
 
 def oracle_fixed(out: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -73,11 +73,12 @@ def oracle_located(
     y = y.reshape(len(out), -1)
     t = y.shape[1]
     r = out[:, t:]
-    return density(y, loc=out[:, :t], scale=np.exp(r / np.sqrt(1 + (r / 10) ** 2)) if scale is None else scale).sum(1)
+    return density(y, loc=out[:, :t], scale=np.exp(r / np.sqrt(1 + (r / 14) ** 2)) if scale is None else scale).sum(1)
 
 
 def oracle_laplace(out: np.ndarray, y: np.ndarray, scale: float | None = None) -> np.ndarray:
-    return oracle_located(out, y, stats.laplace.logpdf, scale)
+    # SciPy's laplace.logpdf is the logarithm of a density that underflows; gennorm of power 1 is the same without.
+    return oracle_located(out, y, lambda v, loc, scale: stats.gennorm.logpdf(v, 1.0, loc, scale), scale)
 
 
 def oracle_power(out: np.ndarray, y: np.ndarray, exponent: float, scale: float | None = None) -> np.ndarray:
@@ -95,7 +96,7 @@ def oracle_full(out: np.ndarray, y: np.ndarray) -> np.ndarray:
         whitener, k = np.zeros((t, t)), 2 * t
         for i in range(t):
             r = o[t + i]
-            whitener[i, i] = math.exp(-r / math.sqrt(1 + (r / 10) ** 2))
+            whitener[i, i] = math.exp(-r / math.sqrt(1 + (r / 14) ** 2))
             for j in range(i):
                 whitener[i, j] = o[k]
                 k += 1
@@ -109,7 +110,7 @@ def oracle_mixture(out: np.ndarray, y: np.ndarray, m: int, form: str) -> np.ndar
     t, found = y.shape[1], []
     for o, v in zip(out, y, strict=True):
         share, r = special.softmax(o[:m]), o[m + m * t :]
-        s = np.exp(r / np.sqrt(1 + (r / 10) ** 2))
+        s = np.exp(r / np.sqrt(1 + (r / 14) ** 2))
         log_joint = [math.log(p) for p in share]
         for i, j in itertools.product(range(m), range(t)):
             scale = {"diagonal": i * t + j, "shared": j, "isotropic": i}[form]

@@ -121,6 +121,40 @@ def test_M11_finite_at_every_scale(make: Callable[[float], Likelihood], scale: f
     torch.testing.assert_close(-slope, closed, rtol=1e-5, atol=0)
 
 
+LEARNT = [
+    Gaussian(),
+    Laplace(),
+    Power(1.0),
+    Power(1.5),
+    Power(2.0),
+    StudentT(),
+    GaussianMixture(2),
+    FullGaussian(),
+]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("likelihood", LEARNT, ids=str)
+def test_M11_learnt_scales_reach_from_a_millionth_to_a_million(likelihood: Likelihood, scale: float) -> None:
+    log_s = math.log(scale)
+    raw = log_s / math.sqrt(1.0 - (log_s / 14.0) ** 2)  # the output whose scale it is
+    centres, target = torch.tensor([-1e4, -1.0, 0.0, 1e-3, 1.0, 1e4]), torch.tensor([1e4, 0.0, 0.0, 0.0, 1.0, -1.0])
+    mixing = [torch.zeros_like(centres)] * 2 if isinstance(likelihood, GaussianMixture) else []
+    parts = [*mixing, *[centres] * max(1, len(mixing)), *[torch.full_like(centres, raw)] * max(1, len(mixing))]
+    outputs = torch.stack(parts, dim=1).requires_grad_()
+    log_p = likelihood.log_prob(outputs, target)
+    (slope,) = torch.autograd.grad(log_p.sum(), outputs)
+    closed = likelihood.nll_gradient(outputs.detach(), target)
+    exact = outputs.detach().double()
+    assert torch.isfinite(log_p).all() and torch.isfinite(slope).all() and torch.isfinite(closed).all()
+    torch.testing.assert_close(log_p.double(), likelihood.log_prob(exact, target.double()), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(-slope, closed, rtol=1e-4, atol=1e-4)
+    ones = exact.clone()
+    ones[:, len(mixing) + max(1, len(mixing)) :] = 0.0  # scale 1
+    (low, high), (left, right) = likelihood.interval(exact, 0.9), likelihood.interval(ones, 0.9)
+    torch.testing.assert_close(high - low, scale * (right - left), rtol=1e-4, atol=1e-9)
+
+
 @every
 @given(n=st.integers(0, 6), seed=st.integers(0, 99))
 @settings(max_examples=15, deadline=None)

@@ -25,7 +25,7 @@ def two(n_outputs: int, n: int = 6, scale: float = 2.0) -> tuple[Tensor, Tensor]
 
 
 def spread(raw: Tensor) -> Tensor:
-    return torch.exp(raw / (1 + (raw / 10) ** 2) ** 0.5)
+    return torch.exp(raw / (1 + (raw / 14) ** 2) ** 0.5)
 
 
 def learnt(o: Tensor, t: int) -> distributions.Distribution:
@@ -102,7 +102,9 @@ def test_divergence_has_two_derivatives(name: str) -> None:
 @every
 def test_divergence_is_finite_at_extremes(name: str) -> None:
     likelihood, _ = CLOSED[name]
-    values = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4])
+    # Couplings of 1e4 between targets of scale 1e6 give divergences of 1e44: no float32 holds them.
+    dtype = torch.float64 if name == "full-gaussian" else torch.float32
+    values = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4], dtype=dtype)
     g = torch.Generator().manual_seed(1)
     p, q = (values[torch.randint(0, 5, (64, likelihood.n_outputs), generator=g)].requires_grad_() for _ in range(2))
     value = kl_divergence(likelihood, p, q)
@@ -113,7 +115,7 @@ def test_divergence_is_finite_at_extremes(name: str) -> None:
 
 def test_W30_divergence_to_the_standard_normal() -> None:
     log_s = 0.5 * math.log(0.5)
-    raw = log_s / math.sqrt(1 - (log_s / 10) ** 2)
+    raw = log_s / math.sqrt(1 - (log_s / 14) ** 2)
     outputs = torch.tensor([[0.3, raw]], dtype=torch.float64)
     value = kl_divergence(Gaussian(), outputs, torch.zeros(1, 2).double()).item()
     assert abs(value - 0.1415736) < 5e-8

@@ -20,7 +20,7 @@ def by_definition(outputs: Tensor, t: int) -> Tensor:
     for n, o in enumerate(outputs):
         whitener, k = torch.zeros(t, t, dtype=torch.float64), 2 * t
         for i in range(t):
-            whitener[i, i] = torch.exp(-o[t + i] / torch.sqrt(1 + (o[t + i] / 10) ** 2))
+            whitener[i, i] = torch.exp(-o[t + i] / torch.sqrt(1 + (o[t + i] / 14) ** 2))
             for j in range(i):
                 whitener[i, j] = o[k]
                 k += 1

@@ -40,7 +40,7 @@ def test_L08_mixture_is_torchs(form: str, own: tuple[int, int]) -> None:
     outputs = outputs_of(mixture)
     assert mixture.n_outputs == 4 + 8 + own[0] * own[1]
     raw = outputs[:, 12:].reshape(7, *own).expand(7, 4, 2)
-    scales = torch.exp(raw / (1 + (raw / 10) ** 2) ** 0.5)
+    scales = torch.exp(raw / (1 + (raw / 14) ** 2) ** 0.5)
     parts = distributions.Independent(distributions.Normal(outputs[:, 4:12].reshape(7, 4, 2), scales), 1)
     theirs = distributions.MixtureSameFamily(distributions.Categorical(logits=outputs[:, :4]), parts)
     torch.testing.assert_close(mixture.log_prob(outputs, y), theirs.log_prob(y), rtol=1e-10, atol=1e-10)

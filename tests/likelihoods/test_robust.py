@@ -87,7 +87,7 @@ def test_student_t_of_many_degrees_is_gaussian() -> None:
 def test_intervals_are_scipys(level: float) -> None:
     outputs = seeded_outputs(5, 2)
     r = outputs[:, 1].numpy()
-    m, s = outputs[:, 0].numpy(), np.exp(r / np.sqrt(1 + (r / 10) ** 2))
+    m, s = outputs[:, 0].numpy(), np.exp(r / np.sqrt(1 + (r / 14) ** 2))
     for likelihood, theirs in (
         (Laplace(), stats.laplace(m, s)),
         (Power(1.4), stats.gennorm(1.4, m, s)),

@@ -16,12 +16,12 @@ def pullback(function: Callable[..., Tensor], *arguments: Any) -> tuple[Tensor, 
 
 def pushforward(function: Callable[[Any], Any], argument: Any, tangent: Any) -> Any:
     """Return how f moves when its argument moves along the tangent."""
-    _load_forward_mode()
+    load_forward_mode()
     return torch.func.jvp(function, (argument,), (tangent,))[1]
 
 
 @functools.cache
-def _load_forward_mode() -> None:
+def load_forward_mode() -> None:
     # At the first use in a process PyTorch loads rules of its own, and warns that what it builds them with is old.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)

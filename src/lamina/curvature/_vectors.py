@@ -20,7 +20,7 @@ def unflatten(vector: Float[Tensor, "*batch P"], like: Mapping[str, Tensor]) -> 
     """Return tensors of ``like``'s names and shapes; leading axes of the vector lead each of them."""
     parts = torch.split(vector, [tensor.numel() for tensor in like.values()], dim=-1)
     return {
-        name: part.reshape(*vector.shape[:-1], *tensor.shape)
+        name: part.reshape((*vector.shape[:-1], *tensor.shape))
         for (name, tensor), part in zip(like.items(), parts, strict=True)
     }
 

@@ -40,6 +40,18 @@ class Likelihood(Protocol):
         """Return d(-log p)/d(outputs) of each example in closed form: what the loss hands to back-propagation."""
         ...
 
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return ∇²(-log p) v of each example: the exact second derivative by the outputs."""
+        ...
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return F v of each example: F = E[∇²(-log p)] over targets from the distribution, positive semi-definite."""
+        ...
+
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return the expected target; for classes, the expected one-hot vector."""
         ...

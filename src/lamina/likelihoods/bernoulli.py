@@ -16,6 +16,7 @@ from lamina.likelihoods._checks import (
     refuse_rows,
     target_columns,
 )
+from lamina.likelihoods._products import check_vector
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,26 @@ class Bernoulli:
         """
         check_outputs("Bernoulli", outputs, self.n_outputs)
         return outputs.sigmoid() - target_columns("Bernoulli", target, outputs, self.n_targets)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N T"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N T"]
+    ) -> Float[Tensor, "N T"]:
+        """Return σ(z) σ(-z) v: the second derivative does not depend on the target.
+
+        Returns:
+            One row an example.
+        """
+        return self.fisher_product(outputs, vector)
+
+    def fisher_product(self, outputs: Float[Tensor, "N T"], vector: Float[Tensor, "N T"]) -> Float[Tensor, "N T"]:
+        """Return σ(z) σ(-z) v.
+
+        Returns:
+            One row an example.
+        """
+        check_outputs("Bernoulli", outputs, self.n_outputs)
+        check_vector("Bernoulli", outputs, vector)
+        return outputs.sigmoid() * (-outputs).sigmoid() * vector
 
     def probabilities(self, outputs: Float[Tensor, "N T"]) -> Float[Tensor, "N ... 2"]:
         """Return p(y = 0) and p(y = 1) side by side: (N, 2), or (N, T, 2) for T > 1 targets.

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from lamina.errors import ConfigError
 from lamina.likelihoods._checks import check_count, check_outputs, refuse_rows
+from lamina.likelihoods._products import check_vector, softmax_product
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,27 @@ class Categorical:
             soft = target.to(outputs.dtype)
         soft = self._smooth(soft)
         return outputs.softmax(-1) * soft.sum(-1, keepdim=True) - soft
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N K"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N K"]
+    ) -> Float[Tensor, "N K"]:
+        """Return Σ_k t_k · (diag p - p pᵀ) v, p = softmax(z), for a target t of any kind, smoothed or not.
+
+        Returns:
+            One row an example.
+        """
+        turned = self.fisher_product(outputs, vector)
+        return turned if self._is_hard(outputs, target) else turned * self._smooth(target).sum(-1, keepdim=True)
+
+    def fisher_product(self, outputs: Float[Tensor, "N K"], vector: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+        """Return (diag p - p pᵀ) v, p = softmax(z); smoothing, which shapes the targets of training, has no part in it.
+
+        Returns:
+            One row an example.
+        """
+        check_outputs("Categorical", outputs, self.n_classes)
+        check_vector("Categorical", outputs, vector)
+        return softmax_product(outputs.softmax(-1), vector)
 
     def probabilities(self, outputs: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
         """Return p(y = k) for each class.

@@ -16,6 +16,7 @@ from lamina.likelihoods._checks import (
     target_columns,
 )
 from lamina.likelihoods._location import log_scale, log_scale_slope
+from lamina.likelihoods._products import check_vector, derivative_of_gradient
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class FullGaussian:
     outputs are T means, then T raw log-scales r, bounded as in ``Gaussian``, then the T (T - 1) / 2 numbers a_ij row by
     row. Where those are 0 the likelihood is ``Gaussian(T)``.
 
-        d(-log p)/dµ = -Wᵀ z,   d(-log p)/dr_i = (1 - z_i e_i / s_i) (1 + (r_i/10)²)^(-3/2),   d(-log p)/da_ij = z_i e_j
+        d(-log p)/dµ = -Wᵀ z,   d(-log p)/dr_i = (1 - z_i e_i / s_i) (1 + (r_i/14)²)^(-3/2),   d(-log p)/da_ij = z_i e_j
         e = y - µ,   z = W e
 
-    Work and memory are T² an example. ``spread``, ``covariance`` and ``sample`` solve with W; for many targets and
-    extreme outputs they may leave the range of float32, which ``log_prob`` and its gradient do not.
+    Work and memory are T² an example. ``spread``, ``covariance``, ``sample`` and ``kl`` solve with W; for extreme
+    outputs of two targets or more they may leave the range of float32, which ``log_prob`` and its gradient do not.
 
     Args:
         n_targets: T, at least 1.
@@ -70,7 +71,7 @@ class FullGaussian:
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return -Wᵀ z, beside it (1 - z_i e_i / s_i) (1 + (r_i/10)²)^(-3/2), beside it z_i e_j for j < i.
+        """Return -Wᵀ z, beside it (1 - z_i e_i / s_i) (1 + (r_i/14)²)^(-3/2), beside it z_i e_j for j < i.
 
         Returns:
             The gradient of -log_prob of each example.
@@ -83,6 +84,38 @@ class FullGaussian:
         by_raw = (1.0 - z * error * torch.exp(-log_s)) * log_scale_slope(outputs[:, t : 2 * t])
         rows, columns = torch.tril_indices(t, t, -1, device=outputs.device)
         return torch.cat([by_mean, by_raw, z[:, rows] * error[:, columns]], dim=1)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the second derivative times v, by differentiating ``nll_gradient``.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("FullGaussian", outputs, vector)
+        return derivative_of_gradient(self.nll_gradient, outputs, target, vector)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return Wᵀ W v for the means; for W along δ, row by row, δ Σ below the diagonal and δ_ii / W_ii² more on it.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("FullGaussian", outputs, vector)
+        t = self.n_targets
+        _, log_s, whitener = self._split(outputs)
+        u, by_raw, by_entry = vector[:, :t], vector[:, t : 2 * t], vector[:, 2 * t :]
+        turned = (whitener.mT @ (whitener @ u.unsqueeze(-1))).squeeze(-1)
+        rows, columns = torch.tril_indices(t, t, -1, device=outputs.device)
+        drawn = -torch.exp(-log_s) * log_scale_slope(outputs[:, t : 2 * t])  # dW_ii/dr_i
+        moved = torch.diag_embed(drawn * by_raw)
+        moved[:, rows, columns] = by_entry
+        answer = moved @ self.covariance(outputs)
+        on = answer.diagonal(dim1=1, dim2=2) + drawn * by_raw * torch.exp(2.0 * log_s)
+        return torch.cat([turned, drawn * on, answer[:, rows, columns]], dim=1)
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).

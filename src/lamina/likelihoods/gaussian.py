@@ -17,7 +17,8 @@ from lamina.likelihoods._checks import (
     over_targets,
     target_columns,
 )
-from lamina.likelihoods._location import check_scale, log_scale, log_scale_slope
+from lamina.likelihoods._location import check_scale, log_scale, log_scale_slope, raw_log_scale
+from lamina.likelihoods._products import check_vector, location_fisher, location_hessian
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Gaussian:
     With a fixed ``scale`` the outputs are the T means, and the loss is ½ Σ (y - µ)² / s² up to a constant: squared
     error for scale = 1. With ``scale=None`` the spread is learnt too: the outputs are T means, then T raw log-scales r,
 
-        log s = r / √(1 + (r / 10)²)
-        d(-log p)/dµ = (µ - y) / s²,   d(-log p)/dr = (1 - ((y - µ)/s)²) (1 + (r/10)²)^(-3/2)
+        log s = r / √(1 + (r / 14)²)
+        d(-log p)/dµ = (µ - y) / s²,   d(-log p)/dr = (1 - ((y - µ)/s)²) (1 + (r/14)²)^(-3/2)
 
-    which is r itself near zero (to third order) and stays within ±10, so that s lies between 4.5e-5 and 2.2e4: fit to
+    which is r itself near zero (to third order) and stays within ±14, so that s lies between 8.3e-7 and 1.2e6: fit to
     standardised targets. A collapsing spread is floored there, value and gradient stay finite for outputs up to ±1e4 in
     float32, and the slope never becomes exactly zero, so that training can come back.
 
@@ -99,7 +100,7 @@ class Gaussian:
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return (µ - y)/s², beside it (1 - ((y - µ)/s)²) (1 + (r/10)²)^(-3/2) if the spread is learnt.
+        """Return (µ - y)/s², beside it (1 - ((y - µ)/s)²) (1 + (r/14)²)^(-3/2) if the spread is learnt.
 
         Returns:
             The gradient of -log_prob of each example.
@@ -110,8 +111,59 @@ class Gaussian:
         if self.scale is not None:
             return -z * inverse
         slope = log_scale_slope(outputs[:, self.n_targets :])
-        gradient = torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1)
-        return gradient * torch.exp(2.0 * self.beta * log_s).repeat(1, 2) if self.beta else gradient
+        return self._weighted(torch.cat([-z * inverse, (1.0 - z.square()) * slope], dim=-1), log_s)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return v / s² where the spread is fixed; else the second derivative by µ and r times v.
+
+            d²/dµ² = 1/s²,   d²/dµdr = 2 a z/s,   d²/dr² = 2 a² z² + a' (1 - z²)
+            z = (y - µ)/s,   a = (1 + (r/14)²)^(-3/2)
+
+        and all of it times s^(2β), which is constant here as it is in the gradient.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Gaussian", outputs, vector)
+        mean, log_s = self._split(outputs)
+        inverse = torch.exp(-log_s)
+        z = (target_columns("Gaussian", target, outputs, self.n_targets) - mean) * inverse
+        turned = location_hessian(
+            outputs,
+            vector,
+            z=z,
+            pull=z,
+            bend=torch.ones_like(z),
+            inverse=inverse,
+            n_targets=self.n_targets,
+            scale=self.scale,
+        )
+        return self._weighted(turned, log_s)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return v / s² for the means and 2 (1 + (r/14)²)⁻³ v for the raw log-scales, times s^(2β).
+
+        With β above 0 it is the curvature of what training makes small, not of the distribution alone.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Gaussian", outputs, vector)
+        log_s = self._split(outputs)[1]
+        turned = location_fisher(
+            outputs,
+            vector,
+            of_location=1.0,
+            of_log_scale=2.0,
+            inverse=torch.exp(-log_s),
+            n_targets=self.n_targets,
+            scale=self.scale,
+        )
+        return self._weighted(turned, log_s)
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).
@@ -136,6 +188,21 @@ class Gaussian:
             Standard deviations, in the target's unit.
         """
         return drop_lone_column(self._split(outputs)[1].exp())
+
+    def outputs_for(self, mean: Float[Tensor, "N ..."], spread: Float[Tensor, "N ..."]) -> Float[Tensor, "N outputs"]:
+        """Return the outputs whose mean and standard deviation are given: the inverse of ``mean`` and ``spread``.
+
+        Args:
+            mean: µ, (N,) or (N, T).
+            spread: s, of the same shape; brought within e^±14. Without effect where the scale is fixed.
+
+        Returns:
+            (N, outputs).
+        """
+        means = mean.reshape(len(mean), self.n_targets)
+        if self.scale is not None:
+            return means
+        return torch.cat([means, raw_log_scale(spread.reshape(means.shape).log())], dim=1)
 
     def interval(
         self, outputs: Float[Tensor, "N outputs"], level: float = 0.9
@@ -178,6 +245,12 @@ class Gaussian:
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse targets that are not finite, by row."""
         check_column_count("Gaussian", target, self.n_targets)
+
+    def _weighted(self, rows: Tensor, log_s: Tensor) -> Tensor:
+        """Return the rows, of means and raw log-scales, times s^(2β)."""
+        if self.scale is not None or not self.beta:
+            return rows
+        return rows * torch.exp(2.0 * self.beta * log_s).repeat(1, 2)
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return µ and log s, (N, T) each."""

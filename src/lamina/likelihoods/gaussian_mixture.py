@@ -18,6 +18,7 @@ from lamina.likelihoods._checks import (
     target_columns,
 )
 from lamina.likelihoods._location import log_scale, log_scale_slope
+from lamina.likelihoods._products import check_vector, derivative_of_gradient
 
 _FORMS = ("diagonal", "shared", "isotropic")
 
@@ -29,7 +30,7 @@ class GaussianMixture:
         log p(y | outputs) = log Σ_m π_m Π_t N(y_t; µ_mt, s_mt²),   π = softmax(c)      (nats)
         γ_m = π_m N_m / Σ_j π_j N_j   (the responsibility of component m),   z_mt = (y_t - µ_mt) / s_mt
         d(-log p)/dc_m = π_m - γ_m,   d(-log p)/dµ_mt = -γ_m z_mt / s_mt
-        d(-log p)/dr = Σ γ_m (1 - z_mt²) (1 + (r/10)²)^(-3/2), summed over the (m, t) that share the raw log-scale r
+        d(-log p)/dr = Σ γ_m (1 - z_mt²) (1 + (r/14)²)^(-3/2), summed over the (m, t) that share the raw log-scale r
 
     The outputs are M mixing logits c, then M T means component by component, then the raw log-scales r, bounded as in
     ``Gaussian``: the courses' exponential, which cannot collapse onto one example. Each component's covariance is
@@ -85,12 +86,15 @@ class GaussianMixture:
         Returns:
             One number an example.
         """
-        return self._joint(outputs, target)[0].logsumexp(-1)
+        joint = self._joint(outputs, target)[0]
+        # Not logsumexp(): its derivative exp(joint - result) counts components double where float32 rounds log 2 away.
+        largest = joint.detach().amax(-1, keepdim=True)
+        return (joint - largest).exp().sum(-1).log() + largest.squeeze(-1)
 
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return π - γ, beside it -γ z / s, beside it γ (1 - z²) (1 + (r/10)²)^(-3/2) summed where a scale is shared.
+        """Return π - γ, beside it -γ z / s, beside it γ (1 - z²) (1 + (r/14)²)^(-3/2) summed where a scale is shared.
 
         Returns:
             The gradient of -log_prob of each example.
@@ -103,6 +107,32 @@ class GaussianMixture:
         raw = self._raw(outputs)
         by_raw = (owned * (1.0 - z.square())).sum_to_size(raw.shape) * log_scale_slope(raw)
         return torch.cat([by_logit, by_mean.flatten(1), by_raw.flatten(1)], dim=1)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the second derivative times v, by differentiating ``nll_gradient``.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("GaussianMixture", outputs, vector)
+        return derivative_of_gradient(self.nll_gradient, outputs, target, vector)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Refuse: the expectation has no closed form.
+
+        Raises:
+            ConfigError: Always; average over targets drawn from the mixture instead.
+        """
+        check_vector("GaussianMixture", outputs, vector)
+        raise ConfigError(
+            "the Fisher information of a mixture has no closed form",
+            where="GaussianMixture",
+            mend='draw targets: batch.product("fisher", draws=10, generator=generator)',
+        )
 
     def responsibilities(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]

@@ -103,6 +103,28 @@ class Heads:
         """
         return torch.cat([head.nll_gradient(part, y) for head, part, y in self._parts(outputs, target)], dim=1)
 
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N T"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the heads' products side by side.
+
+        Returns:
+            One row an example.
+        """
+        parts = zip(self._parts(outputs, target), self.split(vector), strict=True)
+        return torch.cat([head.hessian_product(part, y, v) for (head, part, y), v in parts], dim=1)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the heads' products side by side.
+
+        Returns:
+            One row an example.
+        """
+        parts = zip(self.likelihoods, self.split(outputs), self.split(vector), strict=True)
+        return torch.cat([head.fisher_product(part, v) for head, part, v in parts], dim=1)
+
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N M"]:
         """Return the heads' means side by side; a class head's is its K probabilities.
 

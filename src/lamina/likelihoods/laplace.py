@@ -15,6 +15,7 @@ from lamina.likelihoods._location import (
     n_location_outputs,
     standardise,
 )
+from lamina.likelihoods._products import check_vector, location_fisher, location_hessian
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Laplace:
     """T real targets, independent given the outputs, each Laplace with a median µ and a scale b.
 
         log p(y | µ, b) = Σ_t  -|y_t - µ_t| / b_t - log 2 b_t                (nats)
-        d(-log p)/dµ = sign(µ - y) / b,   d(-log p)/dr = (1 - |y - µ| / b) (1 + (r/10)²)^(-3/2)
+        d(-log p)/dµ = sign(µ - y) / b,   d(-log p)/dr = (1 - |y - µ| / b) (1 + (r/14)²)^(-3/2)
 
     With a fixed ``scale`` the outputs are the T medians, and the loss is Σ |y - µ| / b up to a constant: absolute
     error for scale = 1. An error pulls with the same force however large it is, so that the best constant is the
@@ -64,13 +65,48 @@ class Laplace:
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return sign(µ - y) / b, beside it (1 - |y - µ| / b) (1 + (r/10)²)^(-3/2) if the scale is learnt.
+        """Return sign(µ - y) / b, beside it (1 - |y - µ| / b) (1 + (r/14)²)^(-3/2) if the scale is learnt.
 
         Returns:
             The gradient of -log_prob of each example.
         """
         z, inverse, _ = standardise("Laplace", outputs, target, self.n_targets, self.scale)
         return location_gradient(z, z.sign(), inverse, outputs, n_targets=self.n_targets, scale=self.scale)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the second derivative times v: 0 by the medians, where the loss is straight but for its kink.
+
+        Returns:
+            One row an example.
+        """
+        z, inverse, _ = standardise("Laplace", outputs, target, self.n_targets, self.scale)
+        check_vector("Laplace", outputs, vector)
+        pull, bend = z.sign(), torch.zeros_like(z)
+        return location_hessian(
+            outputs, vector, z=z, pull=pull, bend=bend, inverse=inverse, n_targets=self.n_targets, scale=self.scale
+        )
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return v / b² for the medians and (1 + (r/14)²)⁻³ v for the raw log-scales: the kink, averaged.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Laplace", outputs, vector)
+        inverse = torch.exp(-self._split(outputs)[1])
+        return location_fisher(
+            outputs,
+            vector,
+            of_location=1.0,
+            of_log_scale=1.0,
+            inverse=inverse,
+            n_targets=self.n_targets,
+            scale=self.scale,
+        )
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).

@@ -17,6 +17,7 @@ from lamina.likelihoods._checks import (
     refuse_rows,
     target_columns,
 )
+from lamina.likelihoods._products import check_vector
 
 _KNEE = 20.0  # above this output the rate grows along its tangent; e^20 = 4.9e8 events
 
@@ -71,6 +72,29 @@ class Poisson:
         """
         rate, _, slope = self._rates(outputs)
         return (rate - target_columns("Poisson", target, outputs, self.n_targets)) * slope
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N T"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N T"]
+    ) -> Float[Tensor, "N T"]:
+        """Return λ v, above η = 20 y / (1 + η - 20)² v.
+
+        Returns:
+            One row an example.
+        """
+        rate, _, slope = self._rates(outputs)
+        check_vector("Poisson", outputs, vector)
+        y = target_columns("Poisson", target, outputs, self.n_targets)
+        return torch.where(outputs > _KNEE, y * slope.square(), rate) * vector
+
+    def fisher_product(self, outputs: Float[Tensor, "N T"], vector: Float[Tensor, "N T"]) -> Float[Tensor, "N T"]:
+        """Return λ (d log λ/dη)² v, which is λ v up to η = 20.
+
+        Returns:
+            One row an example.
+        """
+        rate, _, slope = self._rates(outputs)
+        check_vector("Poisson", outputs, vector)
+        return rate * slope.square() * vector
 
     def mean(self, outputs: Float[Tensor, "N T"]) -> Float[Tensor, "N ..."]:
         """Return λ, (N,) or (N, T).

@@ -16,6 +16,7 @@ from lamina.likelihoods._location import (
     n_location_outputs,
     standardise,
 )
+from lamina.likelihoods._products import check_vector, location_fisher, location_hessian
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Power:
     """T real targets, independent given the outputs, with a density that falls as exp(-|error|^R): 1 ≤ R ≤ 2.
 
         log p(y | µ, s) = Σ_t  -|z_t|^R - log s_t - log 2Γ(1 + 1/R),   z = (y - µ) / s      (nats)
-        d(-log p)/dµ = -ψ / s,   d(-log p)/dr = (1 - z ψ) (1 + (r/10)²)^(-3/2),   ψ = R |z|^(R-1) sign(z)
+        d(-log p)/dµ = -ψ / s,   d(-log p)/dr = (1 - z ψ) (1 + (r/14)²)^(-3/2),   ψ = R |z|^(R-1) sign(z)
 
     R = 1 is ``Laplace`` of the same scale; R = 2 is ``Gaussian`` of the standard deviation s / √2. The smaller R, the
     less an outlier pulls. With a fixed ``scale`` the outputs are the T centres; with ``scale=None`` T centres, then T
@@ -74,14 +75,55 @@ class Power:
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return -ψ / s, beside it (1 - z ψ) (1 + (r/10)²)^(-3/2) if the scale is learnt; ψ = R |z|^(R-1) sign(z).
+        """Return -ψ / s, beside it (1 - z ψ) (1 + (r/14)²)^(-3/2) if the scale is learnt; ψ = R |z|^(R-1) sign(z).
 
         Returns:
             The gradient of -log_prob of each example.
         """
         z, inverse, _ = standardise("Power", outputs, target, self.n_targets, self.scale)
-        pull = self.exponent * z.abs().pow(self.exponent - 1.0) * z.sign()
+        pull = self._pull(z)
         return location_gradient(z, pull, inverse, outputs, n_targets=self.n_targets, scale=self.scale)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the second derivative times v; by the centres R (R - 1) |z|^(R-2) / s², taken as 0 at y = µ for R < 2.
+
+        Returns:
+            One row an example.
+        """
+        z, inverse, _ = standardise("Power", outputs, target, self.n_targets, self.scale)
+        check_vector("Power", outputs, vector)
+        met = z == 0
+        bend = self.exponent * (self.exponent - 1.0) * z.abs().masked_fill(met, 1.0).pow(self.exponent - 2.0)
+        if self.exponent < 2.0:
+            bend = bend.masked_fill(met, 0.0)
+        pull = self._pull(z)
+        return location_hessian(
+            outputs, vector, z=z, pull=pull, bend=bend, inverse=inverse, n_targets=self.n_targets, scale=self.scale
+        )
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return R² Γ(2 - 1/R) / Γ(1/R) v / s² for the centres and R (1 + (r/14)²)⁻³ v for the raw log-scales.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Power", outputs, vector)
+        inverse = torch.exp(-self._split(outputs)[1])
+        r = self.exponent
+        of_location = r * r * math.exp(math.lgamma(2.0 - 1.0 / r) - math.lgamma(1.0 / r))
+        return location_fisher(
+            outputs,
+            vector,
+            of_location=of_location,
+            of_log_scale=r,
+            inverse=inverse,
+            n_targets=self.n_targets,
+            scale=self.scale,
+        )
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).
@@ -131,6 +173,10 @@ class Power:
     def check_target(self, target: Shaped[Tensor, "N ..."]) -> None:
         """Refuse targets that are not finite, by row."""
         check_column_count("Power", target, self.n_targets)
+
+    def _pull(self, z: Tensor) -> Tensor:
+        """Return ψ = R |z|^(R-1) sign(z)."""
+        return self.exponent * z.abs().pow(self.exponent - 1.0) * z.sign()
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return µ and log s, (N, T) each."""

@@ -81,6 +81,26 @@ class Rejecting:
         """
         return self.likelihood.nll_gradient(outputs, target)
 
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the product of the likelihood inside.
+
+        Returns:
+            One row an example.
+        """
+        return self.likelihood.hessian_product(outputs, target, vector)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the product of the likelihood inside.
+
+        Returns:
+            One row an example.
+        """
+        return self.likelihood.fisher_product(outputs, vector)
+
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return the mean of the likelihood inside.
 

@@ -14,6 +14,7 @@ from lamina.likelihoods._checks import (
     drop_lone_column,
     refuse_rows,
 )
+from lamina.likelihoods._products import check_vector, softmax_product
 
 _END = -1  # fills the places behind the end of a shorter string
 
@@ -101,6 +102,31 @@ class Strings:
         by_length = lengths.exp().scatter_add_(1, count, lengths.new_full(count.shape, -1.0))
         return torch.cat([by_symbol.flatten(1), by_length], dim=1)
 
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return (diag p - p pᵀ) v of each softmax; 0 at the places behind the end.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Strings", outputs, vector)
+        symbols, lengths = self._log_softmaxes(outputs)
+        real = None if lengths is None else (self._codes(outputs, target) >= 0).to(outputs.dtype)
+        return self._softmax_products(symbols, lengths, real, vector)
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return (diag p - p pᵀ) v of each softmax, at each place times the probability p(ℓ ≥ i) of reaching it.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("Strings", outputs, vector)
+        symbols, lengths = self._log_softmaxes(outputs)
+        return self._softmax_products(symbols, lengths, None if lengths is None else self._reached(lengths), vector)
+
     def probabilities(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N n K"]:
         """Return p(y_i = k) of each place, which sums to the probability that the string reaches it.
 
@@ -169,6 +195,17 @@ class Strings:
         late = torch.zeros_like(bad)
         late[:, 1:] = (codes[:, 1:] >= 0) & (codes[:, :-1] < 0)
         refuse_rows("Strings", late, codes, "-1 at every place behind the end of its string")
+
+    def _softmax_products(
+        self, symbols: Tensor, lengths: Tensor | None, share: Tensor | None, vector: Tensor
+    ) -> Tensor:
+        """Return (diag p - p pᵀ) v of each softmax, a place's times its share, (N, n)."""
+        end = self.length * self.n_symbols
+        turned = softmax_product(symbols.exp(), vector[:, :end].reshape(symbols.shape))
+        if lengths is None or share is None:
+            return turned.flatten(1)
+        by_length = softmax_product(lengths.exp(), vector[:, end:])
+        return torch.cat([(turned * share.unsqueeze(2)).flatten(1), by_length], dim=1)
 
     def _log_softmaxes(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the log-probabilities of the symbols, (N, n, K), and of the lengths, (N, n + 1)."""

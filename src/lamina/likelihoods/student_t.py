@@ -16,6 +16,7 @@ from lamina.likelihoods._location import (
     n_location_outputs,
     standardise,
 )
+from lamina.likelihoods._products import check_vector, location_fisher, location_hessian
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class StudentT:
     """T real targets, independent given the outputs, each Student-t: centre µ, scale s, ν degrees of freedom.
 
         log p(y | µ, s) = Σ_t  log Γ((ν+1)/2) - log Γ(ν/2) - ½ log νπ - log s_t - ½(ν+1) log(1 + z_t²/ν)    (nats)
-        d(-log p)/dµ = -ψ / s,   d(-log p)/dr = (1 - z ψ) (1 + (r/10)²)^(-3/2)
+        d(-log p)/dµ = -ψ / s,   d(-log p)/dr = (1 - z ψ) (1 + (r/14)²)^(-3/2)
         z = (y - µ) / s,   ψ = (ν + 1) z / (ν + z²)
 
     The pull ψ of an error grows up to z = √ν and falls again beyond: an outlier is given up. ν → ∞ is ``Gaussian``.
@@ -74,7 +75,7 @@ class StudentT:
     def nll_gradient(
         self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."]
     ) -> Float[Tensor, "N outputs"]:
-        """Return -ψ / s, beside it (1 - z ψ) (1 + (r/10)²)^(-3/2) if the scale is learnt; ψ = (ν + 1) z / (ν + z²).
+        """Return -ψ / s, beside it (1 - z ψ) (1 + (r/14)²)^(-3/2) if the scale is learnt; ψ = (ν + 1) z / (ν + z²).
 
         Returns:
             The gradient of -log_prob of each example.
@@ -82,6 +83,44 @@ class StudentT:
         z, inverse, _ = standardise("StudentT", outputs, target, self.n_targets, self.scale)
         pull = (self.freedom + 1.0) * z / (self.freedom + z.square())
         return location_gradient(z, pull, inverse, outputs, n_targets=self.n_targets, scale=self.scale)
+
+    def hessian_product(
+        self, outputs: Float[Tensor, "N outputs"], target: Shaped[Tensor, "N ..."], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return the second derivative times v, with ψ' = (ν + 1)(ν - z²) / (ν + z²)², which is below 0 for an outlier.
+
+        Returns:
+            One row an example.
+        """
+        z, inverse, _ = standardise("StudentT", outputs, target, self.n_targets, self.scale)
+        check_vector("StudentT", outputs, vector)
+        v, squared = self.freedom, z.square()
+        pull = (v + 1.0) * z / (v + squared)
+        bend = (v + 1.0) * (v - squared) / (v + squared).square()
+        return location_hessian(
+            outputs, vector, z=z, pull=pull, bend=bend, inverse=inverse, n_targets=self.n_targets, scale=self.scale
+        )
+
+    def fisher_product(
+        self, outputs: Float[Tensor, "N outputs"], vector: Float[Tensor, "N outputs"]
+    ) -> Float[Tensor, "N outputs"]:
+        """Return (ν+1)/(ν+3) v / s² for the centres and 2ν/(ν+3) (1 + (r/14)²)⁻³ v for the raw log-scales.
+
+        Returns:
+            One row an example.
+        """
+        check_vector("StudentT", outputs, vector)
+        inverse = torch.exp(-self._split(outputs)[1])
+        v = self.freedom
+        return location_fisher(
+            outputs,
+            vector,
+            of_location=(v + 1.0) / (v + 3.0),
+            of_log_scale=2.0 * v / (v + 3.0),
+            inverse=inverse,
+            n_targets=self.n_targets,
+            scale=self.scale,
+        )
 
     def mean(self, outputs: Float[Tensor, "N outputs"]) -> Float[Tensor, "N ..."]:
         """Return µ, (N,) or (N, T).

@@ -1,0 +1,261 @@
+"""K-FAC: the Fisher matrix of a network as one Kronecker product a layer, from the layers' inputs and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+
+from lamina.curvature._vectors import Tensors
+from lamina.curvature.batch_loss import BatchLoss
+from lamina.curvature.kronecker.inverse import KroneckerInverse
+from lamina.curvature.kronecker.sites import plan
+from lamina.curvature.kronecker.targets import KINDS, output_gradients
+from lamina.curvature.kronecker.use import Use, recorded
+from lamina.errors import ConfigError
+
+
+class KroneckerFactors:
+    """F ≈ A ⊗ G for each layer z = W a of a network, where F is the Fisher matrix of the mean loss of a batch.
+
+        A = E[a aᵀ],   G = E[g gᵀ],   g = ∂(-log p(y | f(x)))/∂z,   y as ``fisher`` says
+
+    so that the block of a layer with M inputs and N outputs takes M² + N² numbers in place of M² N², and its inverse is
+    A⁻¹ ⊗ G⁻¹. It is exact for one example; for a linear network with fixed output curvature; and wherever a aᵀ and g gᵀ
+    are uncorrelated over the data. Blocks between layers are zero.
+
+    Covered: affine layers, convolutions, embeddings, normalisation's scales and shifts (exactly, up to 512 of them),
+    recurrent cells and layers, ``lamina.nn.LowRankLinear`` and ``ColumnEmbedding``; see ``Block`` for the kind of their
+    factors. Where a weight is used at T places of an example (a convolution, a sequence, a recurrent layer's steps,
+    layers that share it), ``expand`` takes the places for independent and alike,
+
+        A = 1/(N T) Σ_nt a_nt a_ntᵀ,   G = 1/N Σ_nt g_nt g_ntᵀ
+
+    and ``reduce`` sums over them first, a_n = 1/T Σ_t a_nt, g_n = Σ_t g_nt, which is exact where the outputs are
+    averaged over places; different calls of a weight are taken as by ``expand`` in either case. In a recurrent layer
+    that is the assumption of stationary, uncorrelated steps. An example's weight counts in G.
+
+    Normalisation in training mode makes an example's output depend on the others; the factors leave that out.
+
+    Args:
+        model: The network.
+        parameters: Which to cover; None takes all that ask for a gradient.
+        fisher: "sampled" draws targets from the network, "exact" takes their expectation at as many passes back as the
+            likelihood has outputs, "empirical" takes the data's own.
+        sharing: "expand" or "reduce".
+        fallback: What to do with parameters of other layers: None refuses them, "diagonal" takes the diagonal of F by
+            an estimate that is right on average, N ĝ² with ĝ the mean of the examples' gradients under random signs.
+
+    Raises:
+        ConfigError: If an argument is unknown, or a parameter is not covered.
+
+    References: Martens & Grosse, ICML 2015, section 3; Grosse & Martens, ICML 2016 (convolutions); Martens, Ba &
+    Johnson, ICLR 2018 (recurrent); Eschenhagen et al., NeurIPS 2023 (expand and reduce).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        parameters: Iterable[nn.Parameter] | None = None,
+        fisher: str = "sampled",
+        sharing: str = "expand",
+        fallback: str | None = None,
+    ) -> None:
+        for name, value, known in (
+            ("fisher", fisher, KINDS),
+            ("sharing", sharing, ("expand", "reduce")),
+            ("fallback", fallback, (None, "diagonal")),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(map(str, known))}, got {value!r}",
+                    where="KroneckerFactors",
+                    mend=f"use {name}={known[0]!r}",
+                )
+        wanted = None if parameters is None else {id(p) for p in parameters}
+        self.model, self.fisher, self.sharing = model, fisher, sharing
+        self.parameters = {
+            name: p for name, p in model.named_parameters() if p.requires_grad and (wanted is None or id(p) in wanted)
+        }
+        self.plan = plan(model, self.parameters, fallback)
+        self.blocks = self.plan.blocks
+        self._guessed = set(self.blocks) - set(self.plan.places.values())
+        self.factors: dict[str, Tensors] = {
+            name: block.zero_factors(self.parameters[name]) for name, block in self.blocks.items()
+        }
+        self.updates = 0
+
+    def update(
+        self,
+        batch: BatchLoss,
+        *,
+        decay: float = 0.0,
+        generator: Generator | None = None,
+        seen: tuple[Tensor, Sequence[Use]] | None = None,
+    ) -> KroneckerFactors:
+        """Measure the factors on a batch: A ← decay · A + (1 - decay) · A of the batch, and G likewise.
+
+        Args:
+            batch: The batch; only its network's outputs and its likelihood are used, not its penalty.
+            decay: What the factors so far keep, in [0, 1); 0 forgets them.
+            generator: Source of drawn targets and signs; None is PyTorch's default generator.
+            seen: The outputs of a forward pass already made under ``recorded``, with their graph, and what was
+                recorded. None makes a pass, which moves no running means.
+
+        Returns:
+            Itself. A weight that has a gradient though its layer was not called as a module is an error (ConfigError).
+        """
+        if seen is None:
+            with torch.enable_grad(), recorded(self.plan, self.sharing) as calls:
+                seen = batch.outputs_at({}), calls
+        outputs, uses = seen
+        share = 1.0 - decay
+        with torch.no_grad():
+            for pair in self.factors.values():
+                for factor in pair.values():
+                    factor.mul_(decay) if decay else factor.zero_()
+            self._add_inputs(uses, share)
+        self._add_gradients(batch, outputs, uses, share, generator)
+        self.updates += 1
+        return self
+
+    def product(self, vector: Mapping[str, Tensor]) -> Tensors:
+        """Return F̂ v, tensors by parameter name."""
+        found: Tensors = {}
+        for name, block in self.blocks.items():
+            pair = self.factors[name]
+            matrix = block.multiply(pair.get("inputs"), pair.get("outputs"), block.matrix(vector))
+            found.update(block.tensors(matrix))
+        return {name: found[name] for name in vector}
+
+    def dense(self, name: str) -> Float[Tensor, "entries entries"]:
+        """Return one block as the matrix that it stands for: entries in the order of its parameters, each flattened.
+
+        For tests and for looking at small layers: its size is the square of the number of entries.
+        """
+        block = self.blocks[name]
+        like = self.parameters[name]
+        columns = []
+        for place in range(block.entries):
+            unit = like.new_zeros(block.entries)
+            unit[place] = 1.0
+            sizes = [self.parameters[own].numel() for own in block.names]
+            parts = dict(zip(block.names, torch.split(unit, sizes), strict=True))
+            given = {own: part.reshape(self.parameters[own].shape) for own, part in parts.items()}
+            pair = self.factors[name]
+            turned = block.tensors(block.multiply(pair.get("inputs"), pair.get("outputs"), block.matrix(given)))
+            columns.append(torch.cat([turned[own].reshape(-1) for own in block.names]))
+        return torch.stack(columns, dim=1)
+
+    def inverse(self, damping: float) -> KroneckerInverse:
+        """Return (F̂ + γ² I)⁻¹ by factored damping.
+
+        Args:
+            damping: γ, above 0.
+
+        Returns:
+            The inverse as it is now; later updates of the factors do not reach it.
+
+        Raises:
+            ConfigError: If γ is not above 0 or the factors are not finite.
+        """
+        if not damping > 0.0:
+            raise ConfigError(f"damping must be above 0, got {damping!r}", where="KroneckerFactors", mend="use 0.1")
+        found = KroneckerInverse(self.blocks)
+        if not found.update(self.factors, float(damping)):
+            raise ConfigError(
+                "the factors are not finite", where="KroneckerFactors", mend="look for inf or nan in the inputs"
+            )
+        return found
+
+    def _add_inputs(self, uses: Sequence[Use], share: float) -> None:
+        """Add share · E[a aᵀ] of the blocks whose inputs are seen without a gradient."""
+        by_block: dict[str, list[tuple[Use, Tensor]]] = {}
+        for use in uses:
+            if use.inputs is not None and self.blocks[use.block].inputs != "none":
+                by_block.setdefault(use.block, []).append((use, use.inputs()))
+        for name, found in by_block.items():
+            block, factor = self.blocks[name], self.factors[name]["inputs"]
+            total = sum(len(a) if use.kind == "codes" else a.shape[-2] for use, a in found)
+            for use, a in found:
+                if use.kind == "codes":
+                    factor.add_(torch.bincount(a, minlength=block.columns), alpha=share / max(total, 1))
+                    continue
+                width = a.shape[-1]
+                _add_square(factor[..., :width, :width], a, share / total)
+                if block.ones:
+                    mean = a.sum(-2).mul_(share / total)
+                    factor[..., :width, width].add_(mean)
+                    factor[..., width, :width].add_(mean)
+                    factor[..., width, width].add_(share * a.shape[-2] / total)
+
+    def _add_gradients(
+        self, batch: BatchLoss, outputs: Tensor, uses: Sequence[Use], share: float, generator: Generator | None
+    ) -> None:
+        """Add share · E[g gᵀ], by as many passes back as the kind of Fisher matrix takes."""
+        n = outputs.shape[0]
+        called = {use.block for use in uses}
+        asked = [name for name in self.blocks if name not in called]
+        columns = list(
+            output_gradients(
+                self.fisher, batch.likelihood, outputs.detach(), batch.targets, batch.weights, generator=generator
+            )
+        )
+        for place, column in enumerate(columns):
+            u = column
+            if self._guessed and self.fisher != "sampled":
+                coins = torch.randint(0, 2, (n, 1), generator=generator, device=u.device)
+                u = u * (2 * coins - 1).to(u.dtype)
+            edges = [use.edge for use in uses]
+            found = torch.autograd.grad(
+                outputs,
+                edges + [get_gradient_edge(self.parameters[name]) for name in asked],
+                u,
+                retain_graph=place + 1 < len(columns),
+                allow_unused=True,
+            )
+            with torch.no_grad():
+                for use, delta in zip(uses, found, strict=False):
+                    if delta is not None:
+                        self._add_use(use, delta, share / n)
+                for name, g in zip(asked, found[len(uses) :], strict=True):
+                    if g is not None:
+                        self._add_guess(name, g, share / n)
+
+    def _add_use(self, use: Use, delta: Tensor, scale: float) -> None:
+        block, pair, rows = self.blocks[use.block], self.factors[use.block], use.outputs(delta)
+        if use.kind == "squares":
+            pair["inputs"].add_(rows, alpha=scale)
+        elif use.kind != "examples":
+            _add_square(pair["outputs"], rows, scale)
+        elif block.inputs == "diagonal":
+            pair["inputs"].add_(rows.square().sum(0), alpha=scale)
+        else:
+            _add_square(pair["inputs"], rows, scale)
+
+    def _add_guess(self, name: str, total: Tensor, scale: float) -> None:
+        """Add the square of Σ_n ± g_n, whose mean is Σ_n g_n².
+
+        Raises:
+            ConfigError: If the block is one of a layer, which should have been called.
+        """
+        if name not in self._guessed:
+            raise ConfigError(
+                f'the layer "{self.blocks[name].layers[0]}" of the parameter "{name}" was not called in the forward '
+                "pass, but the parameter was used",
+                where="KroneckerFactors",
+                mend="call it as a module, or freeze the parameter by requires_grad_(False)",
+            )
+        self.factors[name]["inputs"].add_(total.reshape(-1).square(), alpha=scale)
+
+
+def _add_square(factor: Tensor, rows: Tensor, scale: float) -> None:
+    """Add scale · rowsᵀ rows, in place; for groups (groups, R, D) of each group."""
+    if rows.ndim == 2:
+        factor.addmm_(rows.mT, rows, alpha=scale)
+    else:
+        factor.baddbmm_(rows.mT, rows, alpha=scale)
