@@ -21,7 +21,7 @@ from lamina.training.signals import StopOnSignal
 from lamina.training.stop_below import StopBelow
 from lamina.training.tensorboard import TensorBoard
 from lamina.training.time_limit import TimeLimit
-from training.problems import make_step, stream, weights_of
+from training.problems import blobs, make_step, stream, weights_of
 
 
 class At(Callback):
@@ -169,3 +169,12 @@ def test_tensorboard_gets_every_figure(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx(history.series("loss"), rel=1e-6)
+
+
+def test_the_monitor_finds_the_middle_of_epochs_of_different_lengths() -> None:
+    from lamina.data.growing import GrowingBatches
+    from lamina.training.monitor import Monitor
+
+    data = GrowingBatches(blobs(), lambda epoch: 20 if epoch == 0 else 100)
+    history = fit(make_step(), data, max_epochs=2, callbacks=[Monitor()])
+    assert all(record["grad_norm"] > 0 and record["update_ratio"] > 0 for record in history.records)

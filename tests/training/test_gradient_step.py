@@ -105,3 +105,41 @@ def test_captured_step_makes_the_same_updates() -> None:
 def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         make_step(**bad)
+
+
+def test_clipping_by_a_random_step_has_the_norm_and_leaves_small_gradients() -> None:
+    plain, clipped, small = make_step(), make_step(clip_random=0.1), make_step(clip_random=1e3)
+    for step in (plain, clipped, small):
+        step(blobs())
+    g, c = gradient(plain), gradient(clipped)
+    assert float(c.norm()) == pytest.approx(0.1, rel=1e-4)
+    assert abs(float(c @ g / (c.norm() * g.norm()))) < 0.5  # 147 weights: another direction altogether
+    assert torch.equal(gradient(small), g)
+
+
+def test_a_random_step_comes_before_the_other_clips_and_saves_an_overflow() -> None:
+    both = make_step(clip_random=0.5, clip_norm=0.2)
+    both(blobs())
+    assert float(gradient(both).norm()) == pytest.approx(0.2, rel=1e-4)
+    step = make_step(clip_random=0.5)
+    batch = blobs()
+    step(Batch(batch.inputs * float("inf"), batch.targets))
+    assert float(gradient(step).norm()) == pytest.approx(0.5, rel=1e-4)
+    assert bool(weights_of(step.model).isfinite().all())
+
+
+def test_random_steps_go_on_from_the_global_generator() -> None:
+    """Whose state a run keeps, so that a resumed run makes the same steps."""
+    found = []
+    for _ in range(2):
+        step = make_step(clip_random=0.01)
+        torch.manual_seed(3)
+        step(blobs())
+        step(blobs())
+        found.append(weights_of(step.model))
+    assert torch.equal(*found)
+
+
+def test_bad_random_clip_is_named() -> None:
+    with pytest.raises(ValueError, match="clip_random"):
+        make_step(clip_random=0.0)

@@ -33,6 +33,20 @@ class Stream(Protocol):
         ...
 
 
+@runtime_checkable
+class VaryingStream(Stream, Protocol):
+    """A stream whose epochs have different numbers of steps; its length is that of the first."""
+
+    def steps(self, epoch: int) -> int:
+        """Return the steps of one epoch."""
+        ...
+
+
+def steps_in(data: Stream, epoch: int) -> int:
+    """Return the number of steps that an epoch of a stream has."""
+    return data.steps(epoch) if isinstance(data, VaryingStream) else len(data)
+
+
 def epoch_order(n_examples: int, seed: int, epoch: int) -> Tensor:
     """Return a permutation of ``0 … n - 1`` that depends on nothing but its arguments.
 

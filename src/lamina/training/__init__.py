@@ -1,18 +1,26 @@
 """Training: the loop, steps, callbacks, checkpoints."""
 
 from lamina.training.after_step import AfterStep, NormConstraint, ProximalStep
+from lamina.training.averaged_weights import AveragedWeights
 from lamina.training.backprop import BackpropStep
+from lamina.training.bold_driver import BoldDriverByEpoch
 from lamina.training.callback import Callback
 from lamina.training.choose import choose_step
+from lamina.training.closure_step import ClosureStep
 from lamina.training.fit import fit, full_state
 from lamina.training.gradient_step import GradientStep
 from lamina.training.history import History
+from lamina.training.hogwild import hogwild
 from lamina.training.layerwise import pretrain_layerwise
+from lamina.training.momentum_schedule import MomentumSchedule
 from lamina.training.objective import Loss, Objective, Supervised
 from lamina.training.pairwise import PairwiseSemiSupervised, Siamese
+from lamina.training.range_test import RangeTest, learning_rate_range_test
+from lamina.training.restart import MultiStart, Restart, multi_start
 from lamina.training.run import Run
 from lamina.training.semi_supervised import SemiSupervised
 from lamina.training.step import Step
+from lamina.training.step_cost import StepCost, StepCostMonitor, step_cost
 from lamina.training.transfer import (
     Transfer,
     depth_factors,
@@ -25,19 +33,28 @@ from lamina.training.transfer import (
 
 __all__ = [
     "AfterStep",
+    "AveragedWeights",
     "BackpropStep",
+    "BoldDriverByEpoch",
     "Callback",
+    "ClosureStep",
     "GradientStep",
     "History",
     "Loss",
+    "MomentumSchedule",
+    "MultiStart",
     "NormConstraint",
     "Objective",
     "PairwiseSemiSupervised",
     "ProximalStep",
+    "RangeTest",
+    "Restart",
     "Run",
     "SemiSupervised",
     "Siamese",
     "Step",
+    "StepCost",
+    "StepCostMonitor",
     "Supervised",
     "Transfer",
     "choose_step",
@@ -45,9 +62,13 @@ __all__ = [
     "fit",
     "freeze",
     "full_state",
+    "hogwild",
     "initialise_from",
     "layers_by_depth",
     "learning_rate_groups",
+    "learning_rate_range_test",
+    "multi_start",
     "pretrain_layerwise",
+    "step_cost",
     "unfreeze",
 ]

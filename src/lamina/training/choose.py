@@ -8,6 +8,7 @@ from torch import nn
 
 from lamina.errors import ConfigError
 from lamina.training.backprop import BackpropStep, OptimizerFactory, parameter_groups
+from lamina.training.closure_step import ClosureStep
 from lamina.training.gradient_step import GradientStep, Precision
 from lamina.training.objective import Objective
 
@@ -25,8 +26,11 @@ def choose_step(
     precision: Precision = "float32",
     compile_model: bool = False,
     capture: bool = False,
-) -> BackpropStep | GradientStep:
+    closure: bool = False,
+) -> BackpropStep | GradientStep | ClosureStep:
     """Return a ``BackpropStep`` where model, objective and options allow one, or else a ``GradientStep``.
+
+    An optimizer that looks at a batch more than once gets a ``ClosureStep``.
 
     The choice depends on nothing but the arguments, so a resumed run makes it again. Both decay parameters of two or
     more axes and no others.
@@ -43,13 +47,33 @@ def choose_step(
         precision: See ``GradientStep``; other than float32 needs it.
         compile_model: See ``GradientStep``; needs it.
         capture: See ``GradientStep``; needs it.
+        closure: Whether the optimizer takes a closure.
 
     Returns:
         The step, with its optimizer.
 
     Raises:
-        ConfigError: If ``kind`` is ``backprop`` and something stands against it.
+        ConfigError: If ``kind`` is ``backprop`` and something stands against it, or an option does not go with a
+            closure.
     """
+    if closure:
+        unheard = {
+            "step=backprop": kind == "backprop",
+            "clip_norm": clip_norm is not None,
+            "clip_value": clip_value is not None,
+            "accumulate": accumulate > 1,
+            f"precision={precision}": precision != "float32",
+            "compile": compile_model,
+            "capture": capture,
+        }
+        given = [name for name, on in unheard.items() if on]
+        if given:
+            raise ConfigError(
+                f"{given[0]} does not go with an optimizer that evaluates the loss by itself",
+                where="step",
+                mend="leave it out, or use optimizer=adamw",
+            )
+        return ClosureStep(model, objective, make_optimizer(parameter_groups(model.parameters(), weight_decay)))
     if kind != "autograd":
         options = {
             "accumulate": accumulate > 1,

@@ -81,7 +81,7 @@ def _epoch(run: Run, hooks: Mapping[str, Sequence[Callable[[Run], None]]]) -> No
             _tell(hooks["on_block"], run)
         if run.stopping or run.rewound or run.steps >= limit:
             break
-    if not run.rewound and run.position == len(run.data):
+    if not run.rewound and run.position == run.epoch_steps:
         run.epoch, run.position = run.epoch + 1, 0
         record = run.history.close_epoch(run.epoch)
         record["learning_rate"] = float(step.optimizer.param_groups[0]["lr"])

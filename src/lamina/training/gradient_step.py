@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from lamina.data.batch import Batch
 from lamina.errors import ConfigError
+from lamina.optim.clipping import random_step_
 from lamina.training.fused_update import fused_update
 from lamina.training.objective import Loss, Objective
 
@@ -28,6 +29,8 @@ class GradientStep:
         optimizer: Any ``torch.optim.Optimizer`` over the model's parameters.
         clip_norm: Rescale the whole gradient to at most this Euclidean norm.
         clip_value: Clip each element of the gradient to ± this.
+        clip_random: Replace a gradient whose Euclidean norm is above this, or no number, by a random one of this norm;
+            comes before the other two. See ``lamina.optim.random_step_``.
         accumulate: Micro-batches per update: the batch is cut into this many pieces and their gradients, weighted by
             their sizes, add up to the gradient of the whole; memory falls, the update does not change (batch
             normalisation apart, which sees the pieces).
@@ -49,18 +52,20 @@ class GradientStep:
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_random: float | None = None,
         accumulate: int = 1,
         precision: Precision = "float32",
         compile_model: bool = False,
         capture: bool = False,
     ) -> None:
-        for name, value in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
+        for name, value in {"clip_norm": clip_norm, "clip_value": clip_value, "clip_random": clip_random}.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be above 0, got {value}", where="GradientStep")
         if accumulate < 1:
             raise ConfigError(f"accumulate must be at least 1, got {accumulate}", where="GradientStep")
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        self.clip_norm, self.clip_value, self.clip_random = clip_norm, clip_value, clip_random
+        self.accumulate = accumulate
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = self.parameters[0].device
         self._forward: nn.Module = torch.compile(model) if compile_model else model  # type: ignore[assignment]
@@ -74,8 +79,10 @@ class GradientStep:
                 where="GradientStep",
                 mend="leave capture off, or move the model with --device cuda",
             )
-        if capture and (accumulate > 1 or self.scaler is not None):
-            raise ConfigError("capture goes with accumulate=1 and no float16 scaling", where="GradientStep")
+        if capture and (accumulate > 1 or self.scaler is not None or clip_random is not None):
+            raise ConfigError(
+                "capture goes with accumulate=1, no float16 scaling and no clip_random", where="GradientStep"
+            )
         self._graph = _CapturedStep(self._update) if capture else None
         self._quick: Callable[[], object] | None = None
 
@@ -96,8 +103,10 @@ class GradientStep:
         else:
             self.optimizer.zero_grad(set_to_none=False)
         scalars = self._gradient(batch, 1.0) if self.accumulate == 1 else self._accumulated(batch)
-        if self.scaler is not None and (self.clip_norm or self.clip_value):
+        if self.scaler is not None and (self.clip_norm or self.clip_value or self.clip_random):
             self.scaler.unscale_(self.optimizer)
+        if self.clip_random is not None:
+            random_step_(self.parameters, self.clip_random)
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters, self.clip_value)
         if self.clip_norm is not None:

@@ -27,8 +27,12 @@ class Monitor(Callback):
 
     def on_start(self, run: Run) -> None:
         """Choose the update to look at: the middle one of the epoch, from 1 on."""
-        self._at = max(1, len(run.data) // 2)
-        if self._at == 1 and run.position == 0:
+        self._at = max(1, run.epoch_steps // 2)
+
+    def on_epoch_start(self, run: Run) -> None:
+        """Choose it anew, as epochs may differ in length; copy the weights where it is the first."""
+        self.on_start(run)
+        if self._at == 1:
             self._before = self._copy(run.step.model)
 
     def on_step(self, run: Run) -> None:
@@ -62,8 +66,6 @@ class Monitor(Callback):
         """Add the figures to the record."""
         run.history.current.update(self._found)
         self._found = {}
-        if self._at == 1:
-            self._before = self._copy(run.step.model)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was found in the present epoch."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lamina.data.stream import Stream
+from lamina.data.stream import Stream, VaryingStream, steps_in
 from lamina.training.history import History
 from lamina.training.step import Step
 
@@ -39,17 +39,23 @@ class Run:
         self.error: BaseException | None = None
         self.rewound = False
         self.seconds = 0.0
+        self._planned = _planned_steps(data, max_epochs, max_steps)  # once: callbacks ask for it at every update
 
     @property
     def total_steps(self) -> int:
         """Updates that the run will make if nothing stops it."""
-        whole = self.max_epochs * len(self.data)
+        whole = self.max_epochs * len(self.data) if self._planned is None else self._planned
         return whole if self.max_steps is None else min(whole, self.max_steps)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates that the present epoch has in all."""
+        return steps_in(self.data, self.epoch)
 
     @property
     def over(self) -> bool:
         """Whether there is nothing left to do; an epoch whose last update was made must still be closed."""
-        unclosed = self.position == len(self.data)
+        unclosed = self.position == self.epoch_steps
         return bool(self.stopping) or self.epoch >= self.max_epochs or (self.steps >= self.total_steps and not unclosed)
 
     def state_dict(self) -> dict[str, Any]:
@@ -82,3 +88,19 @@ class Run:
         """Go back to an earlier state in the middle of an epoch; the loop draws its batches anew from there."""
         self.load_state_dict(state)
         self.rewound = True
+
+
+def _planned_steps(data: Stream, max_epochs: int, max_steps: int | None) -> int | None:
+    """Return the updates of all epochs where these have different numbers of them.
+
+    Returns:
+        The sum, as far as ``max_steps`` needs it; None where all epochs are alike.
+    """
+    if not isinstance(data, VaryingStream):
+        return None
+    total = 0
+    for epoch in range(max_epochs):
+        total += data.steps(epoch)
+        if max_steps is not None and total >= max_steps:
+            break
+    return total
