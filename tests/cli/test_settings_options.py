@@ -96,3 +96,27 @@ def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_none_is_a_value_where_it_is_a_word_of_the_setting_and_means_chosen_elsewhere() -> None:
     changed = Settings().with_changes({"second_pass": "none", "hidden": "none", "require": "none"}, where="test")
     assert (changed.second_pass, changed.hidden, changed.require) == ("none", None, "none")
+
+
+def test_methods_are_written_in_a_line_on_the_command_line_and_in_a_file(tmp_path: Path) -> None:
+    words = ("likelihood=student-t:freedom=3", "pairs=1:neighbours=4", "slower=linear1=0.1,linear2=0.5")
+    words += ("dropout_inference=monte-carlo", "dropout_passes=50", "tie_to_start=0.01")
+    settings, _ = read_settings({}, words, None)
+    assert (settings.likelihood, settings.pairs) == ("student-t:freedom=3", "1:neighbours=4")
+    assert settings.slower == ("linear1=0.1", "linear2=0.5")
+    assert (settings.dropout_inference, settings.dropout_passes, settings.tie_to_start) == ("monte-carlo", 50, 0.01)
+    config = tmp_path / "run.toml"
+    config.write_text(
+        'likelihood = "student-t:freedom=3"\npairs = "1:neighbours=4"\nslower = ["linear1=0.1", "linear2=0.5"]\n'
+        'dropout_inference = "monte-carlo"\ndropout_passes = 50\ntie_to_start = 0.01\n'
+    )
+    assert read_settings({}, (), str(config))[0] == settings
+
+
+def test_a_line_that_cannot_be_names_its_place(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('seed = 1\nlikelihood = "student-t:freedm=3"\n')
+    with pytest.raises(ConfigError, match=r'line 2: "freedm" is no option of student-t; did you mean "freedom"\?'):
+        read_settings({}, (), str(config))
+    with pytest.raises(ConfigError, match="--set dropout_inference=mc: dropout_inference must be weight-scaling"):
+        read_settings({}, ("dropout_inference=mc",), None)

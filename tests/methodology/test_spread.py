@@ -14,7 +14,7 @@ from lamina.methodology.spread import FEWEST, shift_spread, spread_shift
 def test_shift_is_the_log_of_the_root_mean_square_of_standardised_residuals(factor: float) -> None:
     generator = torch.Generator().manual_seed(0)
     targets = torch.randn(5000, generator=generator, dtype=torch.float64)
-    claimed = math.log(factor) / (1 - math.log(factor) ** 2 / 100) ** 0.5  # the raw output whose spread is the factor
+    claimed = math.log(factor) / (1 - math.log(factor) ** 2 / 196) ** 0.5  # the raw output whose spread is the factor
     outputs = torch.stack([torch.zeros(5000), torch.full((5000,), claimed)], dim=1).double()
     delta = spread_shift(Gaussian(), outputs, targets)
     wanted = float(targets.square().mean().sqrt())

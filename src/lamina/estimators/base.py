@@ -21,7 +21,18 @@ from lamina.data.tables.table import Table
 from lamina.data.tables.targets import Target
 from lamina.errors import ConfigError, DataError, nearest, shown
 from lamina.estimators.evidence import Evidence, gather_evidence, write_report
-from lamina.estimators.inputs import as_numbers, as_table, column_names, is_frame, is_mixed, is_pandas, roles_for
+from lamina.estimators.hints import read_hints, with_hints
+from lamina.estimators.inputs import (
+    as_numbers,
+    as_table,
+    column_names,
+    is_frame,
+    is_mixed,
+    is_pandas,
+    roles_for,
+    target_names,
+)
+from lamina.estimators.seed import seed_of
 from lamina.estimators.stored import facts_of, plain, stored_facts
 from lamina.methodology.array_problem import (
     NumberColumns,
@@ -35,7 +46,6 @@ from lamina.methodology.baseline import complete
 from lamina.methodology.train import Hooks, Trained, train
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
-from lamina.training.evaluation import outputs_of
 from lamina.training.run import Run
 
 MOST_ORDERED = 20_000
@@ -95,11 +105,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
 
     # --- fitting ---
 
-    def _fit(self, x: Any, y: Any, sample_weight: Any) -> Self:
+    def _fit(self, x: Any, y: Any, sample_weight: Any, hints: Any) -> Self:
         before = dict(self.__dict__)
         try:
             self._forget()
-            self._fit_fresh(x, y, sample_weight)
+            self._fit_fresh(x, y, sample_weight, hints)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -110,34 +120,39 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         for name in [n for n in self.__dict__ if n in _FITTED or (n.endswith("_") and not n.startswith("_"))]:
             delattr(self, name)
 
-    def _fit_fresh(self, x: Any, y: Any, sample_weight: Any) -> None:
+    def _fit_fresh(self, x: Any, y: Any, sample_weight: Any, hints: Any) -> None:
         settings, fraction = self._checked()
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         data, frame = self._read_for_fit(x)
         given, y = y, self._read_y(y)
-        names = _target_names(given, 1 if y.ndim == 1 else y.shape[1])
+        names = target_names(given, 1 if y.ndim == 1 else y.shape[1])
         check_consistent_length(data if isinstance(data, np.ndarray) else next(iter(data.columns.values())), y)
-        data, y, weights = self._weighed(data, y, sample_weight)
+        hinted = read_hints(hints, len(y))
+        keep, weights = self._weighed(y, sample_weight)
+        if keep is not None:
+            data, y, hinted = _rows(data, keep), y[keep], _rows(hinted, keep)
         values = self._values(y)
         if len(values) <= MOST_ORDERED:
             content = row_hashes(data) if isinstance(data, Table) else hash_rows(data)
-            order = np.lexsort((hash_rows(values), content))
-            data, values = _rows(data, order), values[order]
+            last = [] if hinted is None else [row_hashes(hinted)]
+            order = np.lexsort((*last, hash_rows(values), content))
+            data, values, hinted = _rows(data, order), values[order], _rows(hinted, order)
             weights = None if weights is None else weights[order]
         stratify = values.astype(np.int64) if hasattr(self, "classes_") else None
         fraction = validation_share(len(values)) if fraction is None else fraction
         split = split_off(len(values), fraction, settings.seed, stratify)
         index, split, weights = _copies(split, weights, len(values))
         if index is not None:
-            data, values = _rows(data, index), values[index]
+            data, values, hinted = _rows(data, index), values[index], _rows(hinted, index)
         targets, encoded = self._targets(values, names, split.train)
         preparation, inputs = self._prepare_for_fit(data, frame, split.train, settings)
         problem = problem_of_arrays(inputs, encoded, targets, split, preparation, weights=weights)
+        problem = with_hints(problem, hinted)
         settings, _ = complete(settings, problem)
         trained = train(problem, settings, Hooks(progress=_printer() if self.verbose else None))
         self._took(trained, settings)
-        self._evidence = gather_evidence(trained.judged.model, problem, values)
+        self._evidence = gather_evidence(trained.judged, problem, values)
 
     def _took(self, trained: Trained, settings: Settings) -> None:
         self.settings_, self.history_ = settings, trained.history.records
@@ -168,7 +183,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
                 where=owner,
                 mend="0 trains on all rows, without early stopping",
             )
-        settings = Settings().with_changes({**given, "seed": _seed(self.random_state)}, where=owner)
+        settings = Settings().with_changes({**given, "seed": seed_of(self.random_state)}, where=owner)
         return settings, None if fraction is None else float(fraction)
 
     def _read_for_fit(self, x: Any) -> tuple[np.ndarray | Table, Any]:
@@ -200,26 +215,25 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         checked = validate_data(self, x, reset=reset, **rules)
         return checked
 
-    def _weighed(
-        self, data: np.ndarray | Table, y: np.ndarray, sample_weight: Any
-    ) -> tuple[np.ndarray | Table, np.ndarray, np.ndarray | None]:
-        """Leave out the rows of weight 0.
+    @staticmethod
+    def _weighed(y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Read the weights; rows of weight 0 are left out.
 
         Returns:
-            The other rows of data, targets and weights; the weights are None where none were given.
+            The other rows and their weights, or None twice where no weights were given.
 
         Raises:
             DataError: If no row is left.
         """
         if sample_weight is None:
-            return data, y, None
+            return None, None
         weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
         keep = np.flatnonzero(weights > 0)
         if not len(keep):
             raise DataError(
                 "all are 0, so no row is left", where="sample_weight", mend="give some rows a weight above 0"
             )
-        return _rows(data, keep), y[keep], weights[keep]
+        return keep, weights[keep]
 
     def _prepare_for_fit(
         self, data: np.ndarray | Table, frame: Any, train_rows: np.ndarray, settings: Settings
@@ -263,7 +277,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, x: Any) -> Tensor:
         """Return the network's outputs, ``(N, n_outputs)`` float64."""
         check_is_fitted(self)
-        return outputs_of(self._network, torch.from_numpy(self._prepared(x)).double())
+        return self.predictor_.outputs_by(self._network, torch.from_numpy(self._prepared(x)).double())
 
     def _prepared(self, x: Any) -> np.ndarray:
         if self._numbers is not None:
@@ -343,7 +357,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         return write_report(Path(path), self, self._evidence, test)
 
 
-def _rows(data: np.ndarray | Table, index: np.ndarray) -> Any:
+def _rows(data: np.ndarray | Table | None, index: np.ndarray) -> Any:
+    if data is None:
+        return None
     return data.take(index) if isinstance(data, Table) else data[index]
 
 
@@ -360,38 +376,6 @@ def _copies(split: Split, weights: np.ndarray | None, n: int) -> tuple[np.ndarra
     held = np.zeros(n, bool)
     held[split.valid] = True
     return index, Split(np.flatnonzero(~held[index]), np.flatnonzero(held[index]), split.test), None
-
-
-def _seed(random_state: Any) -> int:
-    """Return the seed of a random state; the global generators are neither read nor moved.
-
-    Returns:
-        A whole number of at least 0.
-
-    Raises:
-        ConfigError: If it is none of those that scikit-learn knows, or a Generator.
-    """
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0:
-        return int(random_state)
-    raise ConfigError(
-        f"random_state must be None, a whole number, a RandomState or a Generator, got {shown(random_state)}",
-        where="random_state",
-    )
-
-
-def _target_names(y: Any, n: int) -> list[str]:
-    """Return what y or its n columns are called."""
-    names = [getattr(y, "name", None) or "y"] if n == 1 else []
-    if is_frame(y):
-        names = list(getattr(y, "column_names", y.columns))
-    good = len(names) == n and all(isinstance(name, str) for name in names) and len(set(names)) == n
-    return names if good else ["y"] if n == 1 else [f"y{j + 1}" for j in range(n)]
 
 
 def _printer() -> Any:

@@ -31,6 +31,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
         activation: Hidden non-linearity, a key of ``lamina.nn.ACTIVATIONS``: ``relu``, ``tanh``, ``prelu``, ...
         dropout: Share of hidden units left out while training. None: 0.1.
+        dropout_inference: How it answers: with scaled weights, or with the mean of sub-networks.
+        dropout_passes: Sub-networks of that mean.
         smoothing: Label smoothing, the share of probability moved to the other classes.
         epochs: Most passes over the training rows. None: by the number of rows.
         minutes: Stop training after this long.
@@ -38,9 +40,11 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         learning_rate: Largest learning rate. None: 0.001.
         weight_decay: Decoupled weight decay, of ``adamw``. None: 0.01.
         penalty: Terms added to the loss, each ``NAME:COEFFICIENT[:OPTION=VALUE...]``: ``("tangent:0.1",)``.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or ``adagrad``.
+        bag: Networks trained on bootstrap samples, whose answers are averaged.
+        optimizer: ``NAME[:OPTION=VALUE...]``, a name of ``lamina.optim.OPTIMIZERS``: ``adamw``, ``lbfgs:memory=20``.
         momentum: Of ``sgd`` and ``rmsprop``.
-        schedule: Course of the learning rate: ``constant``, ``cosine``, ``linear``, ``one-cycle``, ``plateau``.
+        schedule: Course of the learning rate: ``constant``, ``cosine``, ``linear``, ``one-cycle``, ``plateau``,
+            ``step``, ``exponential``, ``inverse-time``, ``cosine-restarts``, ``warm-cosine`` or ``warm-linear``.
         patience: Epochs without progress on validation before stopping.
         validation_fraction: Share of the rows kept to stop by; 0 for none. None: a tenth, of few rows up to a quarter.
             Where it would be fewer than 10 rows all rows train, and the training loss decides.
@@ -77,6 +81,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         *,
         activation: str = "relu",
         dropout: float | None = None,
+        dropout_inference: Literal["weight-scaling", "monte-carlo", "geometric"] = "weight-scaling",
+        dropout_passes: int = 100,
         smoothing: float = 0.0,
         epochs: int | None = None,
         minutes: float | None = None,
@@ -84,9 +90,10 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         penalty: str | Sequence[str] = (),
-        optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = "adamw",
+        bag: int = 1,
+        optimizer: str = "adamw",
         momentum: float = 0.9,
-        schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
+        schedule: str | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
         second_pass: Literal["none", "retrain", "continue"] | None = None,
@@ -104,6 +111,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.hidden = hidden
         self.activation = activation
         self.dropout = dropout
+        self.dropout_inference = dropout_inference
+        self.dropout_passes = dropout_passes
         self.smoothing = smoothing
         self.epochs = epochs
         self.minutes = minutes
@@ -111,6 +120,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.penalty = penalty
+        self.bag = bag
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule
@@ -128,13 +138,15 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, hints: Any = None) -> Self:
         """Train anew on X and y; an earlier fit has no influence, and stays in force if this one fails.
 
         Args:
             X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
             y: ``(N,)`` labels.
             sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
+            hints: ``(N,)`` or ``(N, H)`` numbers or labels, an array or a frame, that are known while training only:
+                the network predicts them too, beside y, and then no more.
 
         Returns:
             The estimator.
@@ -142,7 +154,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If X, y or a parameter cannot be used (``DataError`` and ``ConfigError`` are ValueErrors).
         """  # noqa: DOC502 (raised by helpers)
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, hints)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the likeliest label of each row, ``(N,)``, of the type of the labels in ``fit``."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lamina.data.tables.encoders import BooleanEncoder, CategoryEncoder, NumberEncoder
 from lamina.data.tables.prepare import TablePreparation
@@ -27,7 +27,6 @@ from lamina.report.page import render
 from lamina.report.scoring import compare, scores_for
 from lamina.runs.folder import versions
 from lamina.runs.predictor import Predictor, TargetPrediction
-from lamina.training.evaluation import outputs_of
 
 MOST_KEPT = 2_000
 """At most so many rows of a part are scored for the report: a fitted estimator stays small."""
@@ -53,11 +52,11 @@ class Evidence:
     started: str
 
 
-def gather_evidence(network: nn.Module, problem: Problem, values: np.ndarray) -> Evidence:
+def gather_evidence(predictor: Predictor, problem: Problem, values: np.ndarray) -> Evidence:
     """Keep truth and outputs of some rows of each part.
 
     Args:
-        network: Trained on the training part alone, so that the validation part judges it.
+        predictor: Trained on the training part alone, so that the validation part judges it.
         problem: What was learnt.
         values: ``(N,)`` codes, or ``(N,)`` or ``(N, T)`` numbers in their own unit.
 
@@ -70,8 +69,7 @@ def gather_evidence(network: nn.Module, problem: Problem, values: np.ndarray) ->
         sizes[name] = len(rows)
         kept = rows[:: max(1, -(-len(rows) // MOST_KEPT))]
         if len(kept):
-            outputs = outputs_of(network, problem.inputs[torch.from_numpy(kept)])
-            parts[name] = (values[kept], outputs.float())
+            parts[name] = (values[kept], predictor.outputs(problem.inputs[torch.from_numpy(kept)]))
     train = values[problem.split.train]
     constants = tuple(
         np.bincount(train, minlength=len(target.classes)) / len(train)

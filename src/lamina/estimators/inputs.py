@@ -154,3 +154,12 @@ def roles_for(table: Table, x: Any, categorical: Sequence[str]) -> Roles:
         }
     typed = [n for n, column in table.columns.items() if n not in of_category and not pa.types.is_string(column.type)]
     return infer_roles(table, targets=(), use=typed, categorical=[n for n in table.names if n in of_category])
+
+
+def target_names(y: Any, n: int) -> list[str]:
+    """Return what y or its n columns are called."""
+    names = [getattr(y, "name", None) or "y"] if n == 1 else []
+    if is_frame(y):
+        names = list(getattr(y, "column_names", y.columns))
+    good = len(names) == n and all(isinstance(name, str) for name in names) and len(set(names)) == n
+    return names if good else ["y"] if n == 1 else [f"y{j + 1}" for j in range(n)]

@@ -13,9 +13,8 @@ from torch import Tensor
 from lamina.data.tables.targets import CountTarget, NumberTarget, Target
 from lamina.errors import CheckpointError, ConfigError, DataError, shown
 from lamina.estimators.base import NeuralEstimator
-from lamina.likelihoods import Heads
 from lamina.methodology.problem import encode_targets
-from lamina.runs.predictor import Predictor
+from lamina.runs.predictor import Predictor, column_of
 
 
 class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
@@ -28,15 +27,20 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
     Args:
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
         task: ``number``, or ``count`` for 0, 1, 2, ...
+        likelihood: What the outputs mean, ``NAME[:OPTION=VALUE...]``: ``laplace``, ``student-t:freedom=3``,
+            ``gaussian-mixture:components=3``, ... None: Gaussian with learnt spread, or Poisson.
         activation: See ``NeuralClassifier``, as for all that follow.
         dropout: Share of hidden units left out.
+        dropout_inference: How it answers: with scaled weights, or with the mean of sub-networks.
+        dropout_passes: Sub-networks of that mean.
         epochs: Most passes over the training rows.
         minutes: Stop training after this long.
         batch_size: Rows a step.
         learning_rate: Largest learning rate.
         weight_decay: Decoupled weight decay, of ``adamw``.
         penalty: Terms added to the loss, each ``NAME:COEFFICIENT[:OPTION=VALUE...]``: ``("tangent:0.1",)``.
-        optimizer: PyTorch's optimiser.
+        bag: Networks trained on bootstrap samples, whose answers are averaged.
+        optimizer: ``NAME[:OPTION=VALUE...]``, a name of ``lamina.optim.OPTIMIZERS``.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate.
         patience: Epochs without progress before stopping.
@@ -69,17 +73,21 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         hidden: int | Sequence[int] | None = None,
         *,
         task: Literal["number", "count"] = "number",
+        likelihood: str | None = None,
         activation: str = "relu",
         dropout: float | None = None,
+        dropout_inference: Literal["weight-scaling", "monte-carlo"] = "weight-scaling",
+        dropout_passes: int = 100,
         epochs: int | None = None,
         minutes: float | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         penalty: str | Sequence[str] = (),
-        optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = "adamw",
+        bag: int = 1,
+        optimizer: str = "adamw",
         momentum: float = 0.9,
-        schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = None,
+        schedule: str | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
         second_pass: Literal["none", "retrain", "continue"] | None = None,
@@ -96,14 +104,18 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
     ) -> None:
         self.hidden = hidden
         self.task = task
+        self.likelihood = likelihood
         self.activation = activation
         self.dropout = dropout
+        self.dropout_inference = dropout_inference
+        self.dropout_passes = dropout_passes
         self.epochs = epochs
         self.minutes = minutes
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.penalty = penalty
+        self.bag = bag
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule
@@ -131,13 +143,15 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, hints: Any = None) -> Self:
         """Train anew on X and y; an earlier fit has no influence, and stays in force if this one fails.
 
         Args:
             X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
             y: ``(N,)`` numbers, or ``(N, T)``.
             sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
+            hints: ``(N,)`` or ``(N, H)`` numbers or labels, an array or a frame, that are known while training only:
+                the network predicts them too, beside y, and then no more.
 
         Returns:
             The estimator.
@@ -145,12 +159,13 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If X, y or a parameter cannot be used (``DataError`` and ``ConfigError`` are ValueErrors).
         """  # noqa: DOC502 (raised by helpers)
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, hints)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the expected number of each row, ``(N,)`` or ``(N, T)`` float64, in the unit of y."""
-        pairs = self._heads(self._outputs(X))
-        return self._together([t.decode(head.mean(o).reshape(-1).numpy()) for t, head, o in pairs])
+        outputs = self._outputs(X)
+        heads = self.predictor_.heads(outputs)
+        return self._together([t.decode(column_of(head.mean(o), place)) for t, head, o, place in heads])
 
     def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the central interval that holds a new number with probability ``level``.
@@ -168,17 +183,13 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         if not isinstance(level, int | float | np.number) or not 0 < level < 1:
             raise ConfigError(f"level must be between 0 and 1, got {shown(level)}", where="predict_interval")
         low, high = [], []
-        for target, head, outputs in self._heads(self._outputs(X)):
-            ends = [target.decode(end.reshape(-1).numpy()) for end in head.interval(outputs, float(level))]
+        outputs = self._outputs(X)
+        for target, head, part, place in self.predictor_.heads(outputs):
+            both = head.interval(part, float(level))  # type: ignore[attr-defined]
+            ends = [target.decode(column_of(end, place)) for end in both]
             low.append(ends[0])
             high.append(ends[1])
         return self._together(low), self._together(high)
-
-    def _heads(self, outputs: Tensor) -> list[tuple[Any, Any, Tensor]]:
-        likelihood, targets = self.predictor_.likelihood, self.predictor_.targets
-        if isinstance(likelihood, Heads):
-            return list(zip(targets, likelihood.likelihoods, likelihood.split(outputs), strict=True))
-        return [(targets[0], likelihood, outputs)]
 
     @staticmethod
     def _together(columns: list[np.ndarray]) -> np.ndarray:

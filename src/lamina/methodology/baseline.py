@@ -7,7 +7,9 @@ from typing import Any
 
 from lamina.data.spec import ImageSpec
 from lamina.data.tables.targets import ClassTarget, NumberTarget
-from lamina.methodology.problem import Problem, likelihood_for
+from lamina.methodology.problem import Problem, likelihood_of
+from lamina.methodology.together import check_together
+from lamina.optim.registry import read_optimizer
 from lamina.runs.models import ModelCard, find
 from lamina.runs.settings import Settings
 
@@ -23,15 +25,32 @@ def complete(settings: Settings, problem: Problem) -> tuple[Settings, dict[str, 
         problem: What is to be learnt.
 
     Returns:
-        Settings without an open choice, and the reason for each choice made.
+        Settings without an open choice, and the reason for each choice made. Settings that do not go together, or not
+        with the problem, are a ``ConfigError``.
 
     Reference: Goodfellow et al., Deep Learning, 2016, section 11.2.
     """
     chosen = _for_pictures(problem, settings) if problem.pictures else _for_tables(problem, settings)
+    _for_optimizer(chosen, settings, len(problem.split.train))
     open_ones = {name: value for name, value in chosen.items() if getattr(settings, name) is None}
-    return replace(settings, **{name: value for name, (value, _) in open_ones.items()}), {
-        name: reason for name, (_, reason) in open_ones.items()
-    }
+    whole = replace(settings, **{name: value for name, (value, _) in open_ones.items()})
+    check_together(whole, problem, lambda: model_card(whole, problem))
+    return whole, {name: reason for name, (_, reason) in open_ones.items()}
+
+
+def _for_optimizer(chosen: dict[str, tuple[Any, str]], settings: Settings, n: int) -> None:
+    """Replace what is chosen for AdamW, which the baseline is trained with, where another optimiser wants another."""
+    line = read_optimizer(settings.optimizer)
+    choice, why = line.choice, f"the usual one of {line.name}"
+    if choice.rate is not None:
+        chosen["learning_rate"] = (choice.rate, why)
+    if choice.finds_rate:
+        del chosen["learning_rate"]
+    if not choice.takes("weight_decay"):
+        chosen["weight_decay"] = (0.0, f"{line.name} has none")
+    if choice.batch is not None:
+        chosen["batch_size"] = (min(n, choice.batch), why)
+        chosen["schedule"] = ("constant", f"{line.name} has no planned course")
 
 
 def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
@@ -51,7 +70,7 @@ def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, st
         "patience": (max(20, epochs // 3), "a third of the epochs"),
         "monitor": (
             ("valid_rmse", "the target is a number")
-            if numbers
+            if numbers and (settings.likelihood or "gaussian").partition(":")[0] == "gaussian"
             else ("valid_loss", "the likelihood of the validation part")
         ),
         "second_pass": (
@@ -123,7 +142,7 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
             arguments["input_dropout"] = settings.input_dropout
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
-    n_outputs = likelihood_for(problem.targets, settings.smoothing or 0.0).n_outputs
+    n_outputs = likelihood_of(settings, problem.targets).n_outputs
     return ModelCard(settings.model, problem.spec, n_outputs, arguments)
 
 
@@ -146,4 +165,6 @@ def in_words(card: ModelCard, settings: Settings) -> str:
         words.append(settings.activation)
     if settings.dropout and card.name != "linear":
         words.append(f"dropout {settings.dropout:g}")
+    if settings.likelihood is not None:
+        words.append(settings.likelihood)
     return ", ".join([*words, settings.optimizer, "early stopping"])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from lamina.data.images import ImagePreparation
 from lamina.data.images.augment import Augment
@@ -22,10 +22,13 @@ from lamina.data.stream import InMemory, Stream, gather
 from lamina.io import Generations
 from lamina.likelihoods import Heads, Likelihood
 from lamina.methodology.manifold import with_encoders
+from lamina.methodology.pairs import pairwise_objective, stream_of_pairs
 from lamina.methodology.problem import Problem, likelihood_for
-from lamina.methodology.regularise import after_each_update, noisy, penalty_of
+from lamina.methodology.regularise import after_each_update, noisy, optimizer_groups, penalty_of, tied
 from lamina.methodology.start import start
 from lamina.nn import with_hints
+from lamina.optim.registry import read_optimizer
+from lamina.runs.lines import read_pairs
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
@@ -36,7 +39,7 @@ from lamina.training.divergence import DivergenceGuard
 from lamina.training.fit import fit
 from lamina.training.history import History
 from lamina.training.journal import Journal
-from lamina.training.objective import Supervised
+from lamina.training.objective import Objective, Supervised
 from lamina.training.progress import Progress
 from lamina.training.run import Run
 from lamina.training.signals import StopOnSignal
@@ -111,13 +114,15 @@ class Phase:
         self.examples = resident(problem.examples, device)
         self.data = self._stream(torch.from_numpy(rows))
         likelihood = _with_hints(model, problem, plan.likelihood, settings.seed)
-        start(model, settings, likelihood, self.data, self.note)
-        self.penalty = with_encoders(penalty_of(settings), model, self.data, settings.seed)
+        copied = start(model, settings, likelihood, self.data, self.note)
+        trained = noisy(model, settings)
+        penalty = with_encoders(penalty_of(settings), model, self.data, settings.seed)
+        self.penalty = tied(penalty, settings, model, trained, copied)
         self.step: Step = choose_step(
-            noisy(model, settings),
-            Supervised(likelihood, self.penalty),
-            lambda groups: make_optimizer(groups, settings, device),
-            kind=settings.step,
+            trained,
+            self._objective(likelihood),
+            lambda groups: make_optimizer(optimizer_groups(model, settings, groups), trained, settings, device),
+            kind="autograd" if settings.slower else settings.step,
             weight_decay=settings.weight_decay or 0.0,
             clip_norm=settings.clip_norm,
             clip_value=settings.clip_value,
@@ -125,7 +130,10 @@ class Phase:
             precision=settings.precision,
             compile_model=settings.compile,
             capture=settings.capture,
+            closure=read_optimizer(settings.optimizer).choice.closure,
         )
+        # Of the fastest layers; some optimisers find their own and have none.
+        self.top_rate = float(self.step.optimizer.param_groups[0].get("lr") or settings.learning_rate or 1e-3)
         self.signal = self.updates = 0
         self.interrupted = False
         self.stopped: str | None = None
@@ -134,6 +142,16 @@ class Phase:
         problem, settings, device = self.plan.problem, self.plan.settings, self.plan.device
         examples = self.examples if problem.hinted is None else resident(problem.taught, device)
         assert settings.batch_size is not None
+        pairs = read_pairs(settings.pairs)
+        if pairs is not None:
+            assert problem.unlabelled is not None
+            labelled = gather(examples, rows.to(examples.inputs.device))
+            free = problem.unlabelled.to(examples.inputs.device)
+            size = settings.batch_size
+            data, self._counts = stream_of_pairs(
+                labelled, free, problem.spec, pairs, batch_size=size, seed=settings.seed
+            )
+            return data
         if problem.unlabelled is not None:
             free = problem.unlabelled.to(examples.inputs.device)
             steps = math.ceil(len(rows) / settings.batch_size)
@@ -157,6 +175,12 @@ class Phase:
             augment=augment,
             device=device,
         )
+
+    def _objective(self, likelihood: Likelihood) -> Objective:
+        pairs = read_pairs(self.plan.settings.pairs)
+        if pairs is None:
+            return Supervised(likelihood, self.penalty)
+        return pairwise_objective(likelihood, self.penalty, pairs, self._counts)
 
     def run(self, max_epochs: int, max_steps: int | None, middle: Sequence[Callback]) -> History:
         """Train.
@@ -253,21 +277,19 @@ def default_augmentation(spec: ImageSpec) -> Augment:
     return Augment(shift=max(1, round(min(spec.height, spec.width) / 15)), flip=spec.channels == 3)
 
 
-def make_optimizer(groups: Any, settings: Settings, device: torch.device) -> Optimizer:
-    """Return PyTorch's optimiser of the settings over parameter groups.
+def make_optimizer(groups: Any, model: nn.Module, settings: Settings, device: torch.device) -> Optimizer:
+    """Return the optimiser of the settings over parameter groups of a network.
 
     Returns:
         The optimiser.
     """
-    rate, momentum = settings.learning_rate or 1e-3, settings.momentum
-    capture: dict[str, Any] = {"capturable": True} if settings.capture else {}
-    lr: Any = torch.tensor(rate, device=device) if settings.capture else rate
-    if settings.optimizer == "adamw":
-        return AdamW(groups, lr=lr, weight_decay=settings.weight_decay or 0.0, fused=True, **capture)
-    if settings.optimizer == "adam":
-        return Adam(groups, lr=lr, fused=True, **capture)
-    if settings.optimizer == "sgd":
-        return SGD(groups, lr=rate, momentum=momentum, fused=True)
-    if settings.optimizer == "rmsprop":
-        return RMSprop(groups, lr=rate, momentum=momentum)
-    return Adagrad(groups, lr=rate)
+    line = read_optimizer(settings.optimizer)
+    choice, rate = line.choice, settings.learning_rate
+    more: dict[str, Any] = {}
+    if rate is not None or not choice.finds_rate:
+        more["lr"] = torch.tensor(rate or 1e-3, device=device) if settings.capture else rate or 1e-3
+        if choice.takes("momentum"):
+            more["momentum"] = settings.momentum
+    if settings.capture and choice.takes("capturable"):
+        more["capturable"] = True
+    return line.make(groups, model, **more)

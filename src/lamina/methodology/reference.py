@@ -13,6 +13,7 @@ from torch import Tensor
 from lamina.data.spec import VectorSpec
 from lamina.data.tables.targets import ClassTarget, CountTarget, NumberTarget, Target
 from lamina.methodology.problem import Problem
+from lamina.runs.models import Spec
 
 MOST_ROWS = 20_000
 """A linear model is fitted on at most this many training examples; more hardly move it and cost minutes."""
@@ -71,12 +72,21 @@ def _column(encoded: Tensor, column: int) -> np.ndarray:
 
 
 def _design(problem: Problem, rows: np.ndarray) -> Any:
-    """Return the inputs of a linear model: the numeric block beside one-hot codes, or pixels from 0 to 1."""
-    inputs = problem.inputs[rows]
-    if problem.pictures:
+    return design(problem.inputs[rows], problem.spec)
+
+
+def design(inputs: Tensor, spec: Spec) -> Any:
+    """Return inputs as a linear model reads them: the numeric block beside one-hot codes, or pixels from 0 to 1.
+
+    Args:
+        inputs: ``(N, ...)``.
+        spec: What they look like.
+
+    Returns:
+        ``(N, D)``, dense or sparse.
+    """
+    if not isinstance(spec, VectorSpec):
         return inputs.flatten(1).numpy().astype(np.float32) / 255.0
-    spec = problem.spec
-    assert isinstance(spec, VectorSpec)
     matrix = inputs.numpy()
     if not spec.cardinalities:
         return matrix

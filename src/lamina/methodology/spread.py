@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 
-from lamina.likelihoods import Gaussian
+from lamina.likelihoods import Gaussian, Laplace, Likelihood, Power, StudentT
 from lamina.likelihoods.mean_nll import weighted_mean
 
 FEWEST = 20
 """Below this many held-out examples the estimate is noisier than the fault it mends."""
 
 
-def spread_shift(likelihood: Gaussian, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
+Located = Gaussian | Laplace | Power | StudentT
+"""One number with a location and a scale: two outputs where the scale is learnt."""
+
+
+def has_learnt_scale(likelihood: Likelihood) -> TypeGuard[Located]:
+    """Return whether a likelihood is of one number whose scale the network gives."""
+    return isinstance(likelihood, Located) and likelihood.scale is None and likelihood.n_targets == 1
+
+
+def spread_shift(likelihood: Located, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
     """Find what must be added to the raw log-scale so that the held-out examples are most likely.
 
         δ* = argmax_δ Σ_n w_n log p(y_n | µ_n, r_n + δ),   δ in [-3, 3]
 
     A network that was stopped by its squared error, or knows its training rows by heart, is too sure. Where the raw
-    output is the log of the spread, exp δ* is the root mean square of the standardised residuals.
+    output is the log of the spread, exp δ* is, of a Gaussian, the root mean square of the standardised residuals.
 
     Args:
         likelihood: One target with a learnt spread.
-        outputs: ``(N, 2)``: mean and raw log-scale.
+        outputs: ``(N, 2)``: location and raw log-scale.
         targets: ``(N,)``.
         weights: ``(N,)``, 1 each if not given.
 

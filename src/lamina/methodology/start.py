@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lamina.data.stream import Stream
 from lamina.errors import ConfigError
@@ -22,7 +22,7 @@ from lamina.training.transfer import freeze, initialise_from
 
 def start(
     model: nn.Module, settings: Settings, likelihood: Likelihood, data: Stream, say: Callable[[str], None]
-) -> None:
+) -> dict[str, Tensor]:
     """Give a network the start that the settings ask for, in place.
 
     Args:
@@ -32,9 +32,13 @@ def start(
         data: The training examples.
         say: Receives what was copied from an earlier run.
 
+    Returns:
+        The weights that were copied, by name, as they were.
+
     Raises:
         ConfigError: If the network is of a kind that a setting cannot be applied to.
     """
+    copied: dict[str, Tensor] = {}
     generator = torch.Generator(next(model.parameters()).device).manual_seed(settings.seed)
     if settings.initialisation is not None:
         initialise(model, settings.initialisation, generator)
@@ -43,6 +47,7 @@ def start(
         done = initialise_from(model, source)
         left = (*done.absent, *done.reshaped)
         rest = f"; as drawn: {', '.join(left)}" if left else ""
+        copied = {name: p.detach().clone() for name, p in model.named_parameters() if name in done.copied}
         say(f"{len(done.copied)} of {len(done.copied) + len(left)} weights from {settings.start_from}{rest}")
     if settings.data_scale:
         data_driven_scale(model, next(iter(data.batches(0))).inputs)
@@ -62,3 +67,4 @@ def start(
         )
     if settings.freeze:
         freeze(model, *settings.freeze)
+    return copied

@@ -82,10 +82,10 @@ def problem_of_table(
         notes += small
     split, words = _split(table, whole, settings, test is not None)
     notes += [note for target in whole if (note := target.note)]
-    final = [_settled(table, target, split.train) for target in whole]
+    final = [settled(table, target, split.train) for target in whole]
     # A class of a hint that training lacks does no harm: nobody will ask for it.
-    hints = [hint if isinstance(hint, ClassTarget) else _settled(table, hint, split.train) for hint in hints]
-    hinted = _hinted(table, hints)
+    hints = [hint if isinstance(hint, ClassTarget) else settled(table, hint, split.train) for hint in hints]
+    hinted = hinted_columns(table, hints)
     preparation = TablePreparation.fit(table, roles, split.train, numeric=settings.numeric)
     warnings = list(roles.warnings)
     matrix, _ = preparation.transform(table)
@@ -151,7 +151,8 @@ def _labelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | None
     return table.take(np.flatnonzero(~missing)), table.take(np.flatnonzero(missing))
 
 
-def _hinted(table: Table, hints: list[Target]) -> torch.Tensor | None:
+def hinted_columns(table: Table, hints: list[Target]) -> torch.Tensor | None:
+    """Return the hints of each row as their likelihoods take them, ``(N, number of hints)``; None without hints."""
     if not hints:
         return None
     columns = [table.column(hint.name) for hint in hints]
@@ -199,7 +200,7 @@ def _split(table: Table, targets: list[Target], settings: Settings, tested: bool
     ), f"{words}, rows shuffled with seed {settings.seed}"
 
 
-def _settled(table: Table, target: Target, rows: np.ndarray) -> Target:
+def settled(table: Table, target: Target, rows: np.ndarray) -> Target:
     """Take mean and scale from the training rows; the list of classes stays, if training has them all.
 
     Returns:

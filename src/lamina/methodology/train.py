@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from lamina.data.batch import Batch
-from lamina.likelihoods import Bernoulli, Categorical, Gaussian, Heads, Likelihood, for_scoring
+from lamina.likelihoods import Bernoulli, Categorical, Heads, Likelihood, for_scoring
 from lamina.methodology.bagging import bagged
 from lamina.methodology.baseline import model_card
 from lamina.methodology.phase import Hooks, Phase, Plan
-from lamina.methodology.problem import Problem, likelihood_for
+from lamina.methodology.problem import Problem, likelihood_of
 from lamina.methodology.regularise import without_noise
-from lamina.methodology.spread import shift_spread, spread_shift
+from lamina.methodology.spread import has_learnt_scale, shift_spread, spread_shift
 from lamina.methodology.temperature import cool, temperature
 from lamina.methodology.trained import Trained
 from lamina.nn import without_hints
 from lamina.optim.schedules import beginning, by_name, recorded
+from lamina.runs.dropout_inference import DropoutInference
 from lamina.runs.models import ModelCard
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
@@ -63,7 +64,7 @@ def train(problem: Problem, settings: Settings, hooks: Hooks | None = None) -> T
 
 def _train(problem: Problem, settings: Settings, hooks: Hooks, signals: StopOnSignal) -> Trained:
     device = find_device(settings.device)
-    likelihood = likelihood_for(problem.targets, settings.smoothing or 0.0, settings.beta or 0.0)
+    likelihood = likelihood_of(settings, problem.targets)
     card = model_card(settings, problem)
     if len(problem.split.valid) == 0 and (settings.monitor or "valid").startswith("valid"):
         settings = replace(settings, monitor="loss")
@@ -101,7 +102,8 @@ def _passes(plan: Plan) -> Trained:
         model = without_noise(phase.step.model)
         model = _own((without_hints(model) if problem.hints else model).cpu())
         calibrate(model)
-        return Predictor(plan.card, model, problem.preparation, problem.targets, plain, dict(problem.facts))
+        facts = dict(problem.facts)
+        return Predictor(plan.card, model, problem.preparation, problem.targets, plain, facts, _inference(settings))
 
     judged = predictor(first)
     return Trained(
@@ -116,6 +118,12 @@ def _passes(plan: Plan) -> Trained:
         updates=sum(phase.updates for phase in phases),
         notes=[note for phase in phases for note in phase.notes],
     )
+
+
+def _inference(settings: Settings) -> DropoutInference | None:
+    if settings.dropout_inference == "weight-scaling":
+        return None
+    return DropoutInference(settings.dropout_inference, settings.dropout_passes, settings.seed)
 
 
 def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStopping) -> Phase:
@@ -133,7 +141,7 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
         return second
     second.step.model.load_state_dict(first.step.model.state_dict())
     # A schedule may have come down to nothing by the best epoch; a tenth of the first rate still learns.
-    at_best = max(0.1, history.records[early.best_epoch - 1]["learning_rate"] / (settings.learning_rate or 1e-3))
+    at_best = max(0.1, history.records[early.best_epoch - 1]["learning_rate"] / first.top_rate)
     middle = [
         *_validation(plan, second.examples),
         LearningRate(lambda progress: at_best),
@@ -147,16 +155,21 @@ def _second_pass(plan: Plan, first: Phase, history: History, early: EarlyStoppin
 def _calibration(plan: Plan, model: nn.Module, plain: Likelihood) -> Callable[[nn.Module], None]:
     """Learn from the validation part how sure the network may be; decisions and means stay as they are.
 
+    Where sub-networks are averaged nothing is changed: that average has a spread of its own. A scale that the user
+    fixed stays, too.
+
     Returns:
         A function that changes a network's last layer accordingly.
     """
     rows = torch.from_numpy(plan.problem.split.valid)
-    if isinstance(plain, Gaussian | Categorical | Bernoulli) and len(rows):
+    if not len(rows) or plan.settings.dropout_inference != "weight-scaling":
+        return lambda model: None
+    if has_learnt_scale(plain) or isinstance(plain, Categorical | Bernoulli):
         outputs, targets = outputs_of(model, plan.problem.inputs, rows=rows).cpu(), plan.problem.encoded[rows]
         weights = None if plan.problem.weights is None else plan.problem.weights[rows]
-        if isinstance(plain, Gaussian):
-            return partial(shift_spread, delta=spread_shift(plain, outputs, targets, weights))
-        return partial(cool, t=temperature(plain, outputs, targets, weights))
+        if isinstance(plain, Categorical | Bernoulli):
+            return partial(cool, t=temperature(plain, outputs, targets, weights))
+        return partial(shift_spread, delta=spread_shift(plain, outputs, targets, weights))
     return lambda model: None
 
 

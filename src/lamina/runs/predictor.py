@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from lamina.io.strict_json import guarded_bytes, parse_guarded
 from lamina.likelihoods import Heads, Likelihood
 from lamina.likelihoods.registry import from_json as likelihood_from_json
 from lamina.likelihoods.registry import to_json as likelihood_to_json
+from lamina.runs.dropout_inference import DropoutInference
 from lamina.runs.models import ModelCard
 from lamina.training.evaluation import outputs_of
 
@@ -88,6 +89,7 @@ class Predictor:
         targets: The columns that are predicted.
         likelihood: Reads the network's outputs.
         facts: Plain facts to keep with it: where it comes from.
+        inference: Whose answers are averaged where it was trained with dropout; None scales the weights.
     """
 
     card: ModelCard
@@ -96,6 +98,7 @@ class Predictor:
     targets: tuple[Target, ...]
     likelihood: Likelihood
     facts: Mapping[str, Any]
+    inference: DropoutInference | None = None
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -132,7 +135,22 @@ class Predictor:
 
     def outputs(self, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the network's outputs on the CPU, ``(n, n_outputs)``, for some rows of the inputs or all."""
-        return outputs_of(self.model, inputs, rows=rows).float().cpu()
+        return self.outputs_by(self.model, inputs, rows).float().cpu()
+
+    def outputs_by(self, model: nn.Module, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return what ``outputs`` does, from a copy of the network in its precision and on its device.
+
+        Args:
+            model: The network, or a copy of it.
+            inputs: ``(N, ...)``.
+            rows: Which of the inputs to take; all if not given.
+
+        Returns:
+            ``(n, n_outputs)``.
+        """
+        if self.inference is not None:
+            return self.inference.outputs(model, inputs, self.likelihood, rows)
+        return outputs_of(model, inputs, rows=rows)
 
     def read(self, outputs: Tensor) -> tuple[TargetPrediction, ...]:
         """Say what outputs mean.
@@ -140,12 +158,23 @@ class Predictor:
         Returns:
             One prediction a target.
         """
+        return tuple(_read(*parts) for parts in self.heads(outputs))
+
+    def heads(self, outputs: Tensor) -> list[tuple[Target, Likelihood, Tensor, int]]:
+        """Say what reads each target.
+
+        Args:
+            outputs: ``(N, n_outputs)``.
+
+        Returns:
+            For each target its likelihood, the outputs that this reads, and the column of its answers that is the
+            target's: above 0 only where one likelihood reads several targets together.
+        """
         if isinstance(self.likelihood, Heads):
-            pieces: Sequence[Tensor] = self.likelihood.split(outputs)
-            heads: Sequence[Likelihood] = self.likelihood.likelihoods
-        else:
-            pieces, heads = [outputs], [self.likelihood]
-        return tuple(_read(t, h, o) for t, h, o in zip(self.targets, heads, pieces, strict=True))
+            pieces = self.likelihood.split(outputs)
+            every = zip(self.targets, self.likelihood.likelihoods, pieces, strict=True)
+            return [(target, head, piece, 0) for target, head, piece in every]
+        return [(target, self.likelihood, outputs, place) for place, target in enumerate(self.targets)]
 
     def predict(self, data: Any, *, strict: bool = False) -> tuple[TargetPrediction, ...]:
         """Predict from raw data.
@@ -196,6 +225,8 @@ class Predictor:
             },
             "facts": dict(self.facts),
         }
+        if self.inference is not None:
+            card["inference"] = self.inference.to_json()
         files: dict[str, Content] = {
             CARD: guarded_bytes(card, KIND),
             WEIGHTS: tensor_pieces({name: value.cpu() for name, value in self.model.state_dict().items()}),
@@ -244,6 +275,7 @@ class Predictor:
             }
             preparation = read[content["preparation"]["kind"]](content["preparation"]["facts"], arrays)
             facts = dict(content["facts"])
+            inference = DropoutInference.from_json(content.get("inference"), where=where)
         except CheckpointError as error:
             if error.where.startswith(str(folder)):
                 raise
@@ -254,9 +286,10 @@ class Predictor:
             ) from None
         weights = unpack_tensors(generation.files[WEIGHTS], name=str(folder / WEIGHTS))
         model = _with_weights(card, weights, str(folder / WEIGHTS)).to(device)
-        if card.n_outputs != likelihood.n_outputs or card.spec != preparation.spec:
+        together = card.n_outputs == likelihood.n_outputs and card.spec == preparation.spec
+        if not together or getattr(likelihood, "n_targets", 1) != len(targets):
             raise CheckpointError("network, preparation and likelihood do not fit together", where=where)
-        return cls(card, model, preparation, targets, likelihood, facts)
+        return cls(card, model, preparation, targets, likelihood, facts, inference)
 
 
 def _refuse_surprises(table: Table, report: Any) -> None:
@@ -302,13 +335,18 @@ def _with_weights(card: ModelCard, weights: dict[str, Tensor], where: str) -> nn
     return model
 
 
-def _read(target: Target, likelihood: Likelihood, outputs: Tensor) -> TargetPrediction:
+def _read(target: Target, likelihood: Likelihood, outputs: Tensor, place: int) -> TargetPrediction:
     with torch.no_grad():
         if isinstance(target, ClassTarget):
             probabilities = likelihood.probabilities(outputs.double()).numpy()  # type: ignore[attr-defined]
             return TargetPrediction(target, target.decode(probabilities.argmax(1)), probabilities)
-        mean = likelihood.mean(outputs.double()).reshape(-1).numpy()
-        low, high = (end.reshape(-1).numpy() for end in likelihood.interval(outputs.double(), LEVEL))  # type: ignore[attr-defined]
+        mean = column_of(likelihood.mean(outputs.double()), place)
+        low, high = (column_of(end, place) for end in likelihood.interval(outputs.double(), LEVEL))  # type: ignore[attr-defined]
     if isinstance(target, NumberTarget) and target.low == target.high:  # training knew one number: the model is that
         mean, low, high = (np.zeros_like(mean) for _ in range(3))
     return TargetPrediction(target, target.decode(mean), None, target.decode(low), target.decode(high))
+
+
+def column_of(answers: Tensor, place: int) -> np.ndarray:
+    """Return one target's column of ``(N,)`` or ``(N, T)`` answers, ``(N,)``."""
+    return np.asarray((answers if answers.ndim == 1 else answers[:, place]).numpy())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from lamina.errors import ConfigError, nearest, shown
+from lamina.runs.setting_values import check_range, default_words, read_value, type_words
 
 
 def _setting(default: Any, help: str, low: float = -math.inf, high: float = math.inf, *, safe: bool = False) -> Any:
@@ -47,7 +46,14 @@ class Settings:
         "step",
     ] = _setting("relu", "hidden non-linearity")
     dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
+    dropout_inference: Literal["weight-scaling", "monte-carlo", "geometric"] = _setting(
+        "weight-scaling", "how a network trained with dropout answers: scaled weights, or sub-networks averaged"
+    )
+    dropout_passes: int = _setting(100, "sub-networks that are averaged, monte-carlo and geometric", 1, 100_000)
     width: int | None = _setting(None, "channels of the first stage of a convolutional network", 1, 1024)
+    likelihood: str | None = _setting(
+        None, "what the outputs mean, NAME[:OPTION=VALUE...], for instance student-t:freedom=3; chosen by the target"
+    )
     smoothing: float | None = _setting(None, "label smoothing: probability moved to the other classes", 0.0, 0.9)
     beta: float = _setting(
         0.5, "how far the learnt spread of a number is kept out of learning its mean, 0 to 1", 0.0, 1.0
@@ -60,11 +66,27 @@ class Settings:
     batch_size: int | None = _setting(None, "examples a step", 1, 10_000_000)
     learning_rate: float | None = _setting(None, "largest learning rate", 1e-12, 1e12)
     weight_decay: float | None = _setting(None, "decoupled weight decay (AdamW)", 0.0, 1e6)
-    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adagrad"] = _setting("adamw", "PyTorch's optimiser")
-    momentum: float = _setting(0.9, "of sgd and rmsprop", 0.0, 1.0)
-    schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] | None = _setting(
-        None, "course of the learning rate"
+    optimizer: str = _setting(
+        "adamw",
+        "NAME[:OPTION=VALUE...]: adam, sgd, nesterov, lbfgs:memory=20, hessian-free, kfac ... (docs/optimisers.md)",
     )
+    momentum: float = _setting(0.9, "of sgd, nesterov, rmsprop and the like", 0.0, 1.0)
+    schedule: (
+        Literal[
+            "constant",
+            "cosine",
+            "linear",
+            "one-cycle",
+            "plateau",
+            "step",
+            "exponential",
+            "inverse-time",
+            "cosine-restarts",
+            "warm-cosine",
+            "warm-linear",
+        ]
+        | None
+    ) = _setting(None, "course of the learning rate")
     patience: int | None = _setting(
         None, "epochs without progress on validation before stopping", 1, 10_000_000, safe=True
     )
@@ -105,7 +127,12 @@ class Settings:
 
     hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")
     learn_unlabelled: bool = _setting(
-        False, "rows without a target train too, through the penalties that need none (virtual-adversarial, entropy)"
+        False, "rows without a target train too: through pairs, or penalties that need no target (virtual-adversarial)"
+    )
+    pairs: str = _setting(
+        "none",
+        "weight of the similarity loss over pairs of rows without a target, WEIGHT[:OPTION=VALUE...], "
+        "for instance 1:neighbours=5:margin=1",
     )
     bag: int = _setting(1, "networks trained on bootstrap samples, whose answers are averaged (bagging)", 1, 1000)
 
@@ -117,6 +144,12 @@ class Settings:
     pretrain: int = _setting(0, "epochs of layer-by-layer pre-training a hidden layer, for an mlp", 0, 1_000_000)
     start_from: str | None = _setting(None, "run folder whose weights are the start, where names and shapes agree")
     freeze: tuple[str, ...] = _setting((), "layers that keep their starting weights, by name, for instance linear1")
+    slower: tuple[str, ...] = _setting(
+        (), "learning-rate factors: one for each step down from the output, 0.5, or by name, linear1=0.1,linear2=0.5"
+    )
+    tie_to_start: float = _setting(
+        0.0, "coefficient of the squared distance of the weights to those of start_from (soft tying)", 0.0, 1e6
+    )
 
     # how data are read and divided
     split: tuple[float, ...] = _setting((0.65, 0.10, 0.25), "shares for training, validation, test", 0.0, 1.0)
@@ -145,7 +178,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            _check(entry.name, getattr(self, entry.name), entry)
+            check_range(entry.name, getattr(self, entry.name), entry.metadata["low"], entry.metadata["high"])
         if len(self.split) != 3 or abs(sum(self.split) - 1) > 1e-6 or self.split[0] <= 0:
             raise ConfigError(
                 f"split must be three shares that add up to 1, got {','.join(f'{s:g}' for s in self.split)}",
@@ -170,7 +203,7 @@ class Settings:
         Raises:
             ConfigError: If a name is unknown, a value has the wrong type or lies outside its range.
         """
-        known = {entry.name: entry for entry in fields(self)}
+        known, hints = {entry.name: entry for entry in fields(self)}, typing.get_type_hints(Settings)
         values: dict[str, Any] = {}
         for name, value in changes.items():
             key = name.replace("-", "_")
@@ -180,7 +213,7 @@ class Settings:
                     where=where,
                     mend="`lamina fit --settings` lists them all",
                 )
-            values[key] = _read(key, value, known[key], where)
+            values[key] = read_value(key, value, hints[key], known[key].default, where)
         try:
             return replace(self, **values)
         except ConfigError as error:
@@ -204,147 +237,6 @@ def describe() -> list[tuple[str, str, str, str]]:
     """Return (name, type, default, help) of every setting, in order."""
     hints = typing.get_type_hints(Settings)
     return [
-        (entry.name, _type_words(hints[entry.name]), _default_words(entry.default), entry.metadata["help"])
+        (entry.name, type_words(hints[entry.name]), default_words(entry.default), entry.metadata["help"])
         for entry in fields(Settings)
     ]
-
-
-def _default_words(value: object) -> str:
-    if value is None:
-        return "chosen"
-    if isinstance(value, tuple):
-        return ",".join(str(v) for v in value) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
-        return tuple(a for a in typing.get_args(hint) if a is not types.NoneType)
-    return (hint,)
-
-
-def _type_words(hint: Any) -> str:
-    (kind,) = _alternatives(hint)
-    if typing.get_origin(kind) is Literal:
-        return " | ".join(typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        return f"{_type_words(typing.get_args(kind)[0])}, ..."
-    return {int: "whole number", float: "number", bool: "true | false", str: "text"}[kind]
-
-
-_HINTS: dict[str, Any] = {}
-
-
-def _kind(name: str) -> Any:
-    if not _HINTS:
-        _HINTS.update(typing.get_type_hints(Settings))
-    (kind,) = _alternatives(_HINTS[name])
-    return kind
-
-
-def _read(name: str, value: object, entry: Any, where: str) -> object:
-    """Turn what was typed into the setting's type.
-
-    Returns:
-        The value.
-    """
-    kind = _kind(name)
-    words = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-    left_open = isinstance(value, str) and value.lower() in {"none", "auto"} and value not in words
-    if value is None or (left_open and entry.default is None):
-        return None
-    if typing.get_origin(kind) is tuple:
-        (item, _) = typing.get_args(kind)
-        if name == "penalty":
-            return _penalties(value, where)
-        parts = [p for p in value.split(",") if p] if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            parts = [parts]
-        return tuple(_read_one(name, part, item, where) for part in parts)
-    return _read_one(name, value, kind, where)
-
-
-def _penalties(value: object, where: str) -> tuple[str, ...]:
-    """Read penalties as typed in one line, or as a TOML list or section, and check them.
-
-    Returns:
-        A line each.
-
-    Raises:
-        ConfigError: If one of them cannot be built.
-    """
-    from lamina.penalties.registry import line_from, penalty_from
-
-    try:
-        if isinstance(value, str):
-            # A comma that is followed by a name and a colon; others are part of an option.
-            value = re.split(r",(?=\s*[a-z0-9-]+\s*(?::|$))", value.strip()) if value.strip() else []
-        elif isinstance(value, Mapping):
-            value = [line_from(str(name), entry) for name, entry in value.items()]
-        if not isinstance(value, list | tuple):
-            value = [value]
-        lines = tuple(str(line).strip() for line in value)
-        penalty_from(lines)
-    except ConfigError as error:
-        raise ConfigError(error.what, where=where, mend=error.mend) from None
-    return lines
-
-
-def _read_one(name: str, value: object, kind: Any, where: str) -> object:
-    expected = _type_words(kind)
-    wrong = ConfigError(f"{name} must be {expected}, got {shown(value)!r}", where=where, mend=f"{name} = {expected}")
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        words = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if str(value).lower() not in words:
-            raise wrong
-        return words[str(value).lower()]
-    if kind in {int, float}:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise wrong
-        try:
-            if kind is int and isinstance(value, int | str) and str(value).strip().lstrip("+-").isdigit():
-                return int(value)
-            number = float(value)
-        except ValueError:
-            raise wrong from None
-        if kind is float:
-            return number
-        if not number.is_integer():
-            raise wrong
-        return int(number)
-    if not isinstance(value, str):
-        raise wrong
-    if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-        close = nearest(value, list(typing.get_args(kind)))
-        raise ConfigError(
-            f"{name} must be {expected}, got {shown(value)!r}{close}", where=where, mend=f"{name} = {expected}"
-        )
-    return value
-
-
-def _check(name: str, value: object, entry: Any) -> None:
-    """Check the range of one value, or of each of several.
-
-    Raises:
-        ConfigError: If it lies outside.
-    """
-    low, high = entry.metadata["low"], entry.metadata["high"]
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if math.isnan(number) or not low <= number <= high or (math.isinf(number) and name != "minutes"):
-            allowed = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
-            raise ConfigError(
-                f"{name} must be {allowed}, got {number}", where="settings", mend=f"choose {name} {allowed}"
-            )

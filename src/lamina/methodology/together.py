@@ -1,0 +1,163 @@
+"""Settings that do not go together, or not with the problem: refused before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import torch
+
+from lamina.errors import ConfigError
+from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
+from lamina.methodology.problem import Problem, likelihood_of
+from lamina.optim.registry import read_optimizer
+from lamina.runs.lines import read_factors
+from lamina.runs.models import ModelCard
+from lamina.runs.settings import Settings
+from lamina.training.transfer import depth_factors, learning_rate_groups
+
+
+def check_together(settings: Settings, problem: Problem, card: Callable[[], ModelCard]) -> None:
+    """Refuse settings of which one would have no effect, or could not have its own.
+
+    Args:
+        settings: Without an open choice.
+        problem: What is to be learnt.
+        card: Gives the network's.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    _check_likelihood(settings, problem)
+    _check_dropout(settings, problem)
+    _check_pairs(settings, problem)
+    _check_optimizer(settings, problem)
+    _check_rates(settings, card)
+    if settings.tie_to_start and settings.start_from is None:
+        raise ConfigError("there is no start to be tied to", where="tie_to_start", mend="add --set start_from=RUN")
+
+
+def _refusal(what: str, where: str, mend: str) -> ConfigError:
+    return ConfigError(what, where=where, mend=mend)
+
+
+def _changed(settings: Settings, name: str) -> bool:
+    """Return whether a setting is not its default."""
+    (default,) = (entry.default for entry in fields(Settings) if entry.name == name)
+    return bool(getattr(settings, name) != default)
+
+
+def _check_likelihood(settings: Settings, problem: Problem) -> None:
+    if settings.likelihood is None:
+        return
+    likelihood = likelihood_of(settings, problem.targets)
+    heads = likelihood.likelihoods if isinstance(likelihood, Heads) else (likelihood,)
+    if _changed(settings, "beta") and not any(isinstance(head, Gaussian) and head.scale is None for head in heads):
+        raise _refusal(
+            f"beta is for a Gaussian whose spread is learnt, and likelihood is {settings.likelihood}",
+            "beta",
+            "leave out beta",
+        )
+    if settings.bag > 1 and any(isinstance(head, GaussianMixture) for head in heads):
+        raise _refusal(
+            "components of different networks do not correspond, so their outputs cannot be averaged",
+            "bag",
+            "leave out bag, or use another likelihood",
+        )
+    if problem.hints and len(problem.targets) > 1 and not isinstance(likelihood, Heads):
+        raise _refusal(
+            f"{settings.likelihood} reads the targets together, and hints need a head for each",
+            "hints",
+            "leave out hints, or use another likelihood",
+        )
+
+
+def _check_optimizer(settings: Settings, problem: Problem) -> None:
+    line = read_optimizer(settings.optimizer)
+    if settings.weight_decay and not line.choice.takes("weight_decay"):
+        raise _refusal(
+            f"{line.name} has no weight decay", "weight_decay", f"use --set penalty=l2:{settings.weight_decay:g}"
+        )
+    if _changed(settings, "momentum") and not line.choice.takes("momentum"):
+        raise _refusal(f"{line.name} has no momentum", "momentum", "leave it out, or use optimizer=sgd")
+    if line.choice.curvature and (settings.pairs != "none" or problem.unlabelled is not None):
+        raise _refusal(
+            f"{line.name} takes its curvature from the likelihood, and rows without a target have none",
+            "optimizer",
+            "use optimizer=lbfgs or adamw",
+        )
+    likelihood = likelihood_of(settings, problem.targets)
+    fixed = isinstance(likelihood, Gaussian) and likelihood.scale is not None
+    if line.choice.least_squares and (not fixed or settings.penalty):
+        raise _refusal(
+            f"{line.name} fits least squares: a Gaussian of fixed spread, without penalty",
+            "optimizer",
+            "add --set likelihood=gaussian:scale=0.5 for numbers, or use optimizer=levenberg-marquardt",
+        )
+    if line.choice.finds_rate and settings.slower and settings.learning_rate is None:
+        raise _refusal(f"{line.name} finds its rate by itself", "slower", "add --set learning_rate=0.01")
+
+
+def _check_dropout(settings: Settings, problem: Problem) -> None:
+    way = settings.dropout_inference
+    if way == "weight-scaling":
+        if _changed(settings, "dropout_passes"):
+            raise _refusal("scaled weights take one pass", "dropout_passes", "add --set dropout_inference=monte-carlo")
+        return
+    drops = {"mlp": settings.dropout or settings.input_dropout, "resnet": settings.dropout}
+    if not drops.get(settings.model or ""):
+        raise _refusal(
+            f"{way} averages the sub-networks of dropout, and the model has none",
+            "dropout_inference",
+            "use --model mlp --set dropout=0.3",
+        )
+    if way == "geometric":
+        likelihood = likelihood_of(settings, problem.targets)
+        if not isinstance(likelihood, Categorical | Bernoulli):
+            raise _refusal(
+                "a geometric mean is one of class probabilities, of one target",
+                "dropout_inference",
+                "use dropout_inference=monte-carlo",
+            )
+        if settings.bag > 1:
+            raise _refusal(
+                "a geometric mean is one over the sub-networks of one network, and bag asks for several",
+                "dropout_inference",
+                "use dropout_inference=monte-carlo, or leave out bag",
+            )
+
+
+def _check_pairs(settings: Settings, problem: Problem) -> None:
+    if settings.pairs == "none":
+        return
+    if not settings.learn_unlabelled:
+        raise _refusal(
+            "pairs are drawn from rows without a target, which are not learnt from",
+            "pairs",
+            "add --set learn_unlabelled=true",
+        )
+    if problem.unlabelled is None or len(problem.unlabelled) < 3:
+        n = 0 if problem.unlabelled is None else len(problem.unlabelled)
+        raise _refusal(
+            f"pairs are drawn from rows without a target, of which there are {n}",
+            "pairs",
+            "give a table with some empty targets, or leave out pairs",
+        )
+    for name, on in (("accumulate", settings.accumulate > 1), ("step=backprop", settings.step == "backprop")):
+        if on:
+            raise _refusal(
+                f"pairs are learnt from whole batches by autograd, so not with {name}", "pairs", f"leave out {name}"
+            )
+
+
+def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:
+    factors = read_factors(settings.slower)
+    if factors is None:
+        return
+    for name, on in (("step=backprop", settings.step == "backprop"), ("capture", settings.capture)):
+        if on:
+            raise _refusal(f"layers have one learning rate with {name}", "slower", f"leave out {name}")
+    with torch.device("meta"):
+        model = card().build()
+    by_name = factors if isinstance(factors, dict) else depth_factors(model, factors)
+    learning_rate_groups(model, 1.0, by_name)  # refuses a name that no layer has
