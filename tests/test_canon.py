@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.optim.registry import OPTIMIZERS
 from lamina.penalties.registry import PENALTIES
 from lamina.runs.settings import Settings
 from lamina.workflows.canon import Row, courses, find, load_canon
@@ -38,11 +39,16 @@ ROOMS = [
 INFRASTRUCTURE = {
     "curvature": {
         "AtParameters",
+        "BlockDiagonal",
         "ContinuousCostates",
         "Eigenpairs",
+        "Iterate",
+        "KroneckerInverse",
         "LayerCostates",
         "Solution",
         "loss_at",
+        "low_rank_from_eigenpairs",
+        "low_rank_from_gradients",
         "outputs_at",
     },
     "data.preprocessing": {"SIGMOID_RANGE", "TANH_RANGE"},
@@ -57,16 +63,30 @@ INFRASTRUCTURE = {
         "TableShape",
         "embedding_width",
     },
-    "optim": {"Schedule", "beginning", "by_name", "constant", "recorded"},
+    "optim": {
+        "OPTIMIZERS",
+        "LineSearchResult",
+        "Schedule",
+        "Trial",
+        "beginning",
+        "by_name",
+        "constant",
+        "read_optimizer",
+        "recorded",
+    },
     "penalties": {"Context", "Penalty", "WeightedSum"},
     "training": {
         "AfterStep",
         "Callback",
+        "ClosureStep",
         "History",
         "Loss",
+        "MultiStart",
         "Objective",
+        "RangeTest",
         "Run",
         "Step",
+        "StepCost",
         "Transfer",
         "choose_step",
         "fit",
@@ -78,9 +98,9 @@ INFRASTRUCTURE = {
 TOGETHER = {
     "metrics": {"expected_calibration_error", "interval_coverage", "interval_width"},
     "nn": {"ensemble_error", "without_hints"},
-    "optim": {"project_norm_", "proximal_step_", "soft_threshold"},
+    "optim": {"project_norm_", "proximal_step_", "soft_threshold", "sutskever_momentum"},
     "penalties": {"InformationFlow", "ManifoldTangentProp"},
-    "training": {"depth_factors", "layers_by_depth", "unfreeze"},
+    "training": {"BoldDriverByEpoch", "StepCostMonitor", "depth_factors", "layers_by_depth", "unfreeze"},
 }
 
 
@@ -165,6 +185,11 @@ def test_commands_set_what_there_is(row: Row) -> None:
 def test_every_penalty_that_a_command_can_name_is_shown_by_a_row() -> None:
     lines = [settings_of(row.command).get("penalty", "") for row in ROWS if row.command]
     assert {line.partition(":")[0] for line in lines if line} == set(PENALTIES)
+
+
+def test_every_optimizer_that_a_command_can_name_is_shown_by_a_row() -> None:
+    lines = [settings_of(row.command).get("optimizer", "adamw") for row in ROWS if row.command]
+    assert {line.partition(":")[0] for line in lines} == set(OPTIMIZERS)
 
 
 def test_text_shows_everything() -> None:

@@ -7,9 +7,11 @@ import pytest
 NAMES = {
     "lamina.autoencoders": ("MatchingPursuitFeatures orthogonal_matching_pursuit"),
     "lamina.curvature": (
-        "AtParameters ContinuousCostates Eigenpairs LayerCostates Solution conjugate_gradient "
-        "continuous_costates hessian_vector jacobian_vector lanczos layer_costates loss_at outputs_at "
-        "vector_jacobian"
+        "AtParameters BatchLoss BlockDiagonal ContinuousCostates DiagonalLowRank Eigenpairs Iterate "
+        "KroneckerFactors KroneckerInverse LayerCostates Solution conjugate_gradient continuous_costates "
+        "curvature_blocks curvature_diagonal curvature_rows empirical_fisher_vector fisher_vector "
+        "gauss_newton_vector hessian_vector hutchinson_diagonal jacobian_vector lanczos layer_costates "
+        "loss_at low_rank_from_eigenpairs low_rank_from_gradients outputs_at vector_jacobian"
     ),
     "lamina.likelihoods": (
         "Bernoulli Categorical FullGaussian Gaussian GaussianMixture Heads LIKELIHOODS Laplace Likelihood "
@@ -34,8 +36,11 @@ NAMES = {
         "without_hints xor_network"
     ),
     "lamina.optim": (
-        "Schedule beginning by_name constant cosine linear one_cycle project_norm_ proximal_step_ recorded "
-        "soft_threshold"
+        "AdaGrad Adam BoldDriver DeltaBarDelta ExtendedKalman HessianFree KFAC LBFGS LevenbergMarquardt "
+        "LineSearchResult NesterovMomentum Newton NonlinearConjugateGradient OPTIMIZERS QuickProp "
+        "RMSPropNesterov Schedule TONGA Trial TrustRegionNewton beginning by_name constant cosine "
+        "cosine_restarts exponential inverse_time linear one_cycle project_norm_ proximal_step_ random_step_ "
+        "read_optimizer recorded soft_threshold step_decay strong_wolfe sutskever_momentum warmed_up"
     ),
     "lamina.penalties": (
         "Adversarial ConditionalEntropy Context Contractive CurvatureSmoothing DoubleBackprop ElasticNet "
