@@ -176,7 +176,7 @@ class FlatBatch:
         multiply = self.batch.product(kind)
 
         def flat(vector: Tensor) -> Tensor:
-            return self._flat(multiply(self._named(vector)))
+            return self.as_vector(multiply(self.as_named(vector)))
 
         return flat
 
@@ -196,7 +196,7 @@ class FlatBatch:
         factor = (each.sqrt() / scale).unsqueeze(1).expand_as(outputs)
         error = factor * (self.batch.targets.reshape(outputs.shape) - outputs)
         unit = torch.diag(factor.reshape(-1)).view(-1, *outputs.shape)
-        rows = torch.func.vmap(lambda u: self._flat(pull(u)[0]), chunk_size=CHUNK, randomness="same")(unit)
+        rows = torch.func.vmap(lambda u: self.as_vector(pull(u)[0]), chunk_size=CHUNK, randomness="same")(unit)
         return rows, error.reshape(-1)
 
     def ratio(self, after: float, predicted: float, step: Tensor) -> float:
@@ -231,9 +231,9 @@ class FlatBatch:
         self.flat.place(vector)
         return self.batch.value()
 
-    def _named(self, vector: Tensor) -> Tensors:
+    def as_named(self, vector: Tensor) -> Tensors:
         parts = dict(zip(self.names, self.flat.split(vector), strict=True))
         return {name: parts.get(name, torch.zeros_like(p)) for name, p in self.batch.parameters.items()}
 
-    def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def as_vector(self, tensors: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([tensors[name].reshape(-1) for name in self.names])

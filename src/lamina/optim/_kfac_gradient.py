@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,9 +71,10 @@ def gradients(batch: BatchLoss, factors: KroneckerFactors, *, keep: bool, check:
         others = [(n, own) for n, block in factors.blocks.items() if n not in alone for own in block.names]
         checked = [(n, own) for n in alone for own in factors.blocks[n].names] if check else []
         parameters = [factors.parameters[own] for _, own in others + checked]
+        places: list[Any] = [*(use.edge for use in alone.values()), *parameters]  # edges, then tensors
         found = torch.autograd.grad(
             outputs if cotangent is not None else loss,
-            [*(use.edge for use in alone.values()), *parameters],
+            places,
             cotangent,
             retain_graph=keep,
             allow_unused=True,

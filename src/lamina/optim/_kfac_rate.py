@@ -77,7 +77,8 @@ def best_multiples(slopes: Tensor, curvature: Tensor, second: float | None) -> T
     if len(slopes) == 2 and second is None:
         a, b, d = (float(curvature[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
         if a > 0.0 and d > 0.0 and a * d - b * b > 1e-10 * a * d:
-            return torch.linalg.solve(curvature, -slopes)
+            both: Tensor = torch.linalg.solve(curvature, -slopes)
+            return both
     fixed = 0.0 if second is None else second
     pull = float(slopes[0]) + (fixed * float(curvature[0, 1]) if len(slopes) == 2 else 0.0)
     bend = float(curvature[0, 0])

@@ -202,7 +202,7 @@ class HessianFree(Optimizer):
         part = self._part(here.batch)
         multiply = part.product(self.curvature)
         if self.preconditioned:
-            diagonal = scale.square() * here._flat(curvature_diagonal(part, "empirical-fisher")) + damping
+            diagonal = scale.square() * here.as_vector(curvature_diagonal(part, "empirical-fisher")) + damping
             smallest = torch.finfo(diagonal.dtype).eps * diagonal.max()
             inverse = diagonal.clamp(min=smallest).pow(-0.75) if smallest > 0.0 else torch.ones_like(diagonal)
         else:
@@ -211,7 +211,7 @@ class HessianFree(Optimizer):
         before = torch.cat([d.reshape(-1) for d in last]) * self.decay
         start = torch.where(scale > 0.0, before / scale, 0.0)
         found = conjugate_gradient(
-            lambda v: {"": scale * here._flat(multiply(here._named(scale * v[""])))},
+            lambda v: {"": scale * here.as_vector(multiply(here.as_named(scale * v[""])))},
             {"": -gradient},
             damping=damping,
             max_steps=self.max_steps,

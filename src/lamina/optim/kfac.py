@@ -22,6 +22,7 @@ from lamina.optim._kfac_blocks import OptimisedBlocks, finite
 from lamina.optim._kfac_gradient import Gradients, accumulate, gradients
 from lamina.optim._kfac_rate import Objective, adapted, best_multiples, inner
 
+LEAST = 100  # examples that factors and model are measured on, where there are as many: fewer are noise
 FIRST = 3  # updates of the factors that are followed by an inversion each, as they change fast
 
 
@@ -86,8 +87,8 @@ class KFAC(Optimizer):
             by 0.95^(steps/2)), of which the best by the model is taken; 0 keeps γ = √(λ + η). With ``lr=None`` only.
         statistics_every: Steps between measurements of the factors.
         inverse_every: Steps between inversions.
-        statistics_share: Part of the batch's examples, in (0, 1], that factors, C and ρ are measured on; a window that
-            moves along from measurement to measurement. The first is on the whole batch.
+        statistics_share: Part of the batch's examples, in (0, 1], that factors, C and ρ are measured on, but at least
+            100; a window that moves along from measurement to measurement. The first is on the whole batch.
         decay: Limit of ε, in [0, 1).
         bounds: Least and largest λ.
         fisher: "sampled", "exact" or "empirical"; see ``KroneckerFactors``.
@@ -168,8 +169,9 @@ class KFAC(Optimizer):
             ConfigError: If the closure is anything else.
         """
         if not isinstance(closure, BatchLoss) or closure.model is not self.model:
+            got = f"step needs the loss of a batch, got {type(closure).__name__}"
             raise ConfigError(
-                "step needs the batch's loss with its network",
+                "the optimiser's network is not that of the batch" if isinstance(closure, BatchLoss) else got,
                 where="KFAC",
                 mend="optimizer.step(curvature.BatchLoss(net, likelihood, x, y)), net being the optimiser's",
             )
@@ -354,7 +356,7 @@ class KFAC(Optimizer):
 
     def _part(self, batch: BatchLoss) -> BatchLoss:
         """Return the rows that factors and model are measured on."""
-        count = max(1, math.ceil(self.statistics_share * batch.size))
+        count = max(LEAST, math.ceil(self.statistics_share * batch.size))
         if self.factors.updates == 0 or count >= batch.size:
             return batch
         start = (self.factors.updates * count) % (batch.size - count + 1)
