@@ -68,6 +68,7 @@ ENTRANTS: dict[str, Entrant] = {
     "adam 1e-3": adam(1e-3),
     "adam 2e-3": adam(2e-3),
     "K-FAC": kfac(500, 600, damping=10.0),
+    "K-FAC, lambda from 1e-8": kfac(500, 600, damping=10.0, bounds=(1e-8, 1e8)),
     "K-FAC, batch 2000": kfac(2000, 300, damping=10.0),
     "Hessian-free": Entrant(lambda net: HessianFree(net.parameters()), 6000, 40, 2),
 }

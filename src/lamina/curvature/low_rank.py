@@ -137,8 +137,9 @@ def principal(rows: Tensor, rank: int) -> Tensor:
     """
     if rows.shape[-2] <= rank:
         return rows
-    _, vectors = torch.linalg.eigh(rows @ rows.mT)
-    found: Tensor = vectors[..., -rank:].mT @ rows
+    # In double precision: where P < m most eigenvalues are 0, and LAPACK may give up on their float32 neighbours.
+    _, vectors = torch.linalg.eigh((rows @ rows.mT).double())
+    found: Tensor = vectors[..., -rank:].mT.to(rows) @ rows
     return found
 
 

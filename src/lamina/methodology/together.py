@@ -86,9 +86,7 @@ def _check_optimizer(settings: Settings, problem: Problem) -> None:
             "optimizer",
             "use optimizer=lbfgs or adamw",
         )
-    likelihood = likelihood_of(settings, problem.targets)
-    fixed = isinstance(likelihood, Gaussian) and likelihood.scale is not None
-    if line.choice.least_squares and (not fixed or settings.penalty):
+    if line.choice.least_squares and (settings.penalty or not _fits_least_squares(settings, problem)):
         raise _refusal(
             f"{line.name} fits least squares: a Gaussian of fixed spread, without penalty",
             "optimizer",
@@ -96,6 +94,11 @@ def _check_optimizer(settings: Settings, problem: Problem) -> None:
         )
     if line.choice.finds_rate and settings.slower and settings.learning_rate is None:
         raise _refusal(f"{line.name} finds its rate by itself", "slower", "add --set learning_rate=0.01")
+
+
+def _fits_least_squares(settings: Settings, problem: Problem) -> bool:
+    likelihood = likelihood_of(settings, problem.targets)
+    return isinstance(likelihood, Gaussian) and likelihood.scale is not None
 
 
 def _check_dropout(settings: Settings, problem: Problem) -> None:

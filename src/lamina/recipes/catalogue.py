@@ -65,6 +65,34 @@ ENTRIES = (
         5,
         40.0,
     ),
+    Entry(
+        "convergence",
+        "On quadratics the error falls by the factor that theory says: gradient descent needs iterations in proportion "
+        "to the condition number, momentum and conjugate gradients to its root, Newton's method one.",
+        "Goodfellow, Bengio & Courville 2016, chapter 8; Martens' lectures on optimisation; Nesterov 2004",
+        "lamina.recipes.convergence",
+        5,
+        4.0,
+    ),
+    Entry(
+        "optimisers",
+        "No optimiser is best everywhere: on four small problems, each with the same passes over the data and the same "
+        "number of trials for its setting, they are compared by loss and by what they cost.",
+        "Goodfellow, Bengio & Courville 2016, chapter 8; Schmidt, Schneider & Hennig 2021 (how to compare)",
+        "lamina.recipes.optimisers",
+        5,
+        45.0,
+    ),
+    Entry(
+        "martens2010",
+        "Deep autoencoders can be trained from a sparse random start, without pre-training; with curvature in far "
+        "fewer updates.",
+        "Martens 2010; Sutskever, Martens, Dahl & Hinton 2013; Martens & Grosse 2015; networks of Hinton & "
+        "Salakhutdinov 2006",
+        "lamina.recipes.martens2010",
+        2,
+        330.0,
+    ),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from lamina.recipes.regularisation.digits import settle as settle_digits
 from lamina.recipes.regularisation.regularisers import REGULARISERS, Regulariser, Setting
 from lamina.recipes.regularisation.train import BATCH, HIDDEN, MOMENTUM, RATE, measurement, trial
 from lamina.recipes.table import Cell, Column, Estimate, Table
+from lamina.recipes.tuning import chosen, plan_contests
 
 TRIAL_SEED = 1_000
 """Seed of the trials; those of the measurements are 0, 1, 2, …."""
@@ -22,6 +22,8 @@ _SIZES = {"mnist": ((1_000, 1_000), (10_000, 2_500)), "digits": ((300, 500), (1_
 """Training examples and updates."""
 
 _QUICK_SIZES = ((300, 120),)
+
+_FIGURES = ("valid_error", "valid_loss")
 
 
 def settle(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
@@ -91,18 +93,7 @@ class Contest:
         Returns:
             The setting, or None where trials are still to come.
         """
-        if len(self.candidates) == 1:
-            return self.candidates[0]
-        trials = self.trials
-        if not results.have(trials):
-            return None
-
-        def figure(number: int) -> tuple[float, float]:
-            found = results[trials[number].key]
-            loss = found["valid_loss"]  # null in the log where it was not finite
-            return found["valid_error"], math.inf if loss is None else loss
-
-        return self.candidates[min(range(len(trials)), key=figure)]
+        return chosen(self, results, *_FIGURES)
 
 
 def contests(options: Options, facts: Facts) -> list[list[Contest]]:
@@ -120,16 +111,8 @@ def plan(options: Options, facts: Facts, results: Results) -> Plan:
     Returns:
         The jobs that are known, and what those to come will cost.
     """
-    jobs: list[Job] = []
-    later, later_jobs = 0.0, 0
-    for contest in (contest for some in contests(options, facts) for contest in some):
-        jobs += contest.trials
-        setting = contest.chosen(results)
-        if setting is None:
-            later, later_jobs = later + options.seeds * contest.cost, later_jobs + options.seeds
-        else:
-            jobs += contest.measurements(setting)
-    return Plan(jobs, later, later_jobs)
+    every = (contest for some in contests(options, facts) for contest in some)
+    return plan_contests(every, results, options.seeds, *_FIGURES)
 
 
 def conclude(options: Options, facts: Facts, results: Results) -> Outcome:
