@@ -107,7 +107,7 @@ def _optimizer(value: object) -> str:
     from lamina.optim.registry import read_optimizer
 
     text = str(value).strip()
-    network, line = nn.Linear(1, 1), read_optimizer(text)
+    network, line = nn.utils.skip_init(nn.Linear, 1, 1), read_optimizer(text)  # type: ignore[no-untyped-call]
     more = {"momentum": 0.9} if line.choice.takes("momentum") else {}
     line.make(network.parameters(), network, **more)  # refuses values out of range
     return text
