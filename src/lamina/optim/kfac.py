@@ -90,8 +90,8 @@ class KFAC(Optimizer):
         statistics_share: Part of the batch's examples, in (0, 1], that factors, C and ρ are measured on, but at least
             100; a window that moves along from measurement to measurement. The first is on the whole batch.
         decay: Limit of ε, in [0, 1).
-        bounds: Least and largest λ. On mini-batches the rule lowers λ as long as the model foretells the batch, until the
-            steps follow its noise and the loss rises: the least λ holds that off. On whole data it may be 1e-8.
+        bounds: Least and largest λ. On mini-batches the rule lowers λ as long as the model foretells the batch, until
+            the steps follow its noise and the loss rises: the least λ holds that off. On whole data it may be 1e-8.
         fisher: "sampled", "exact" or "empirical"; see ``KroneckerFactors``.
         sharing: "expand" or "reduce", likewise.
         fallback: "diagonal", or None to refuse layers that are not covered; likewise.
