@@ -26,11 +26,13 @@ ROOMS = [
     "autoencoders",
     "curvature",
     "data.preprocessing",
+    "energy",
     "likelihoods",
     "metrics",
     "nn",
     "optim",
     "penalties",
+    "samplers",
     "training",
     "vision",
 ]
@@ -52,6 +54,7 @@ INFRASTRUCTURE = {
         "outputs_at",
     },
     "data.preprocessing": {"SIGMOID_RANGE", "TANH_RANGE"},
+    "energy": {"Units"},
     "likelihoods": {"LIKELIHOODS", "REFUSED", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
     "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
     "nn": {
@@ -75,6 +78,7 @@ INFRASTRUCTURE = {
         "recorded",
     },
     "penalties": {"Context", "Penalty", "WeightedSum"},
+    "samplers": {"AnnealingPath", "PartitionEstimate"},
     "training": {
         "AfterStep",
         "Callback",

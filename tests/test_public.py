@@ -13,6 +13,10 @@ NAMES = {
         "gauss_newton_vector hessian_vector hutchinson_diagonal jacobian_vector lanczos layer_costates "
         "loss_at low_rank_from_eigenpairs low_rank_from_gradients outputs_at vector_jacobian"
     ),
+    "lamina.energy": (
+        "Bernoulli Binomial ContrastiveDivergence ContrastiveDivergenceStep Gaussian RBM RBMPath Rectified Softmax "
+        "Units all_states pseudo_likelihood"
+    ),
     "lamina.likelihoods": (
         "Bernoulli Categorical FullGaussian Gaussian GaussianMixture Heads LIKELIHOODS Laplace Likelihood "
         "Poisson Power REFUSED Rejecting Strings StudentT for_scoring from_json kl_divergence likelihood_name "
@@ -47,6 +51,7 @@ NAMES = {
         "InformationFlow L1 L2 ManifoldTangentProp ManifoldTangents Penalty PerLayerDecay SparseRepresentation "
         "TangentProp Tying TyingTo VirtualAdversarial WeightElimination WeightedSum image_tangents information_flow"
     ),
+    "lamina.samplers": ("AnnealingPath PartitionEstimate annealed_importance reverse_annealed_importance temperatures"),
     "lamina.vision": ("SmallResNet small_resnet"),
 }
 

@@ -1,0 +1,109 @@
+"""Contrastive divergence: the gradient of a free-energy difference between data and samples near them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, nn
+
+from lamina.data.batch import Batch
+from lamina.energy.rbm import RBM
+from lamina.errors import ConfigError
+from lamina.likelihoods.mean_nll import weighted_mean
+from lamina.training.objective import Loss
+
+Reconstruction = Literal["sample", "mean"]
+RECONSTRUCTIONS = ("sample", "mean")
+
+
+@dataclass(frozen=True)
+class ContrastiveDivergence:
+    """Mean of F(v) - F(v_k), v_k being k Gibbs sweeps from v and held fixed: its gradient is CD-k's.
+
+        ∂/∂θ mean[F(v)] - ∂/∂θ mean[F(v_k)]   →   the gradient of -mean log p(v) as k grows
+
+    The value is no likelihood and need not fall; follow the pseudo-likelihood, or the exact or estimated likelihood.
+    Persistent contrastive divergence goes on with the machine's own chains instead of starting from the data: less
+    biased, and it sees modes far from the data, but it needs a small learning rate, so that the chains keep up.
+
+    Any pair of unit types; through ``GradientStep`` with any optimiser. ``ContrastiveDivergenceStep`` is the same for
+    Bernoulli hidden units, and takes some three fifths of the time.
+
+    Attributes:
+        sweeps: k, at least 1.
+        persistent: Go on with ``model.chains``; the machine is made with ``RBM(..., chains=100)``.
+        reconstruction: "sample" draws the visible units in every sweep, "mean" sets them to their means; hidden units
+            are always drawn, and their means enter the gradient.
+        generator: Source of the samples. None is PyTorch's default generator, whose state ``fit`` keeps: a resumed run
+            draws the same numbers, which it would not from one of yours.
+
+    Raises:
+        ConfigError: If k is below 1, the reconstruction unknown, or means are asked of persistent chains.
+
+    Reference: Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", Neural Computation 14(8),
+    2002; Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient", ICML 2008.
+    """
+
+    sweeps: int = 1
+    persistent: bool = False
+    reconstruction: Reconstruction = "sample"
+    generator: Generator | None = None
+
+    def __post_init__(self) -> None:
+        check_sweeps("ContrastiveDivergence", self.sweeps, self.persistent, self.reconstruction)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """Return the free-energy difference, and move the chains on if they are persistent.
+
+        Returns:
+            The total and its parts ``data`` and ``samples``, mean free energies in nats.
+
+        Raises:
+            ConfigError: If the model is no RBM, or lacks the chains.
+        """
+        if not isinstance(model, RBM):
+            raise ConfigError(f"trains an RBM, got a {type(model).__name__}", where="ContrastiveDivergence")
+        start = batch.inputs.flatten(1)
+        data = weighted_mean(model.free_energy(start), batch.weights)
+        if self.persistent:
+            samples = model.gibbs(chains_of(model, "ContrastiveDivergence"), self.sweeps, self.generator)
+            chains_of(model, "ContrastiveDivergence").copy_(samples)
+            negative = model.free_energy(samples).mean()
+        else:
+            samples = model.gibbs(start, self.sweeps, self.generator, reconstruction=self.reconstruction)
+            negative = weighted_mean(model.free_energy(samples), batch.weights)
+        return Loss(data - negative, {"data": data.detach(), "samples": negative.detach()})
+
+
+def check_sweeps(owner: str, sweeps: int, persistent: bool, reconstruction: str) -> None:
+    """Refuse options of contrastive divergence that have no meaning.
+
+    Raises:
+        ConfigError: For the first such.
+    """
+    if sweeps < 1:
+        raise ConfigError(f"sweeps must be at least 1, got {sweeps}", where=owner)
+    if reconstruction not in RECONSTRUCTIONS:
+        raise ConfigError(
+            f"reconstruction must be one of {', '.join(RECONSTRUCTIONS)}, got {reconstruction!r}", where=owner
+        )
+    if persistent and reconstruction == "mean":
+        raise ConfigError(
+            "persistent chains of means are no chains of the machine", where=owner, mend='use reconstruction="sample"'
+        )
+
+
+def chains_of(model: RBM, owner: str) -> torch.Tensor:
+    """Return the machine's persistent chains.
+
+    Returns:
+        ``(chains, n_visible)``, the buffer itself.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if model.chains is None:
+        raise ConfigError("the machine keeps no chains", where=owner, mend="make it with RBM(..., chains=100)")
+    return model.chains
