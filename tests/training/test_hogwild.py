@@ -39,13 +39,13 @@ def test_O30_one_worker_is_serial_descent_to_the_bit() -> None:
 def test_O30_two_workers_change_the_same_weights() -> None:
     """Each alone, on its half of the data, would end elsewhere; both losses fall.
 
-    The one that begins later begins with what the other has learnt, so falls are counted from the common start.
+    The one that begins later begins with what the other has learnt, so falls are counted from the first one's start.
     """
     model = network()
     before = loss_of(model)
     losses = hogwild(model, slow_step, blobs(), workers=2, epochs=8, batch_size=10)
     assert losses.shape == (2, 8)
-    assert (losses[:, -1] < 0.5 * before).all()
+    assert (losses[:, -1] < 0.5 * losses[:, 0].max()).all()
     assert loss_of(model) < 0.4 * before
     alone = network()
     one = slow_step(alone)

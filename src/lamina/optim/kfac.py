@@ -35,8 +35,8 @@ class KFACReport:
         rate: What the direction was multiplied by: α of the quadratic model, or lr with the clipping.
         momentum: µ.
         ratio: ρ, the change of the loss over what the quadratic model foretold; None where it was not measured.
-        reason: ``moved``; ``non-finite`` loss, gradient or factors, or a loss that is not finite where the step ends:
-            the parameters stay.
+        reason: ``moved``; ``zero-gradient``: the model finds nothing to gain; ``non-finite`` loss, gradient or factors,
+            or a loss that is not finite where the step ends: the parameters stay.
     """
 
     damping: float
@@ -279,7 +279,7 @@ class KFAC(Optimizer):
             return self._move(objective, update, model, multiples, rate=alpha, speed=speed)
         for own, change in update.items():
             self.factors.parameters[own].add_(change)
-        self.last = KFACReport(self.damping, alpha, speed, None, "moved")
+        self.last = KFACReport(self.damping, alpha, speed, None, _reason(alpha, speed))
         return True
 
     def _along(
@@ -352,7 +352,7 @@ class KFAC(Optimizer):
         ratio = change / foretold if foretold < 0.0 else None  # uphill, by momentum: the ratio would say nothing
         if ratio is not None:
             self.damping = adapted(self.damping, ratio, factor, self.bounds)
-        self.last = KFACReport(self.damping, rate, speed, ratio, "moved")
+        self.last = KFACReport(self.damping, rate, speed, ratio, _reason(rate, speed))
         return True
 
     def _part(self, batch: BatchLoss) -> BatchLoss:
@@ -440,3 +440,7 @@ class KFAC(Optimizer):
         self.damping, self.split = kept["damping"], kept["split"]
         if kept["generator"] is not None and self.generator is not None:
             self.generator.set_state(kept["generator"].cpu())
+
+
+def _reason(rate: float, speed: float) -> str:
+    return "moved" if rate or speed else "zero-gradient"
