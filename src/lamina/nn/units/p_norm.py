@@ -20,8 +20,8 @@ class PNormPoolUnits(nn.Module):
         h_i = (Σ_j |z_{jH + i}|^p)^(1/p),   j = 0 … k - 1;   ∂h_i/∂z = sign(z) (|z| / h_i)^(p-1)
 
     Groups lie as in ``MaxPoolUnits``. p = 2 suits networks, p → ∞ gives the largest |z_j|. The gradient is taken as 0
-    where the whole group is 0 (where p = 2, h is then the least normal number, 1e-38 in float32), and nothing overflows
-    or vanishes on the way: h is right for z from 1e-30 to 1e30 in float32.
+    where the whole group is 0, and nothing overflows or vanishes on the way: h is right for z from 1e-30 to 1e30 in
+    float32.
 
     Differs from the course's print (Σ |z_j|)^(1/p), which lacks the inner power, and from
     ``torch.linalg.vector_norm``, which overflows at 1e20 for p = 2.
@@ -54,10 +54,6 @@ class PNormPoolUnits(nn.Module):
         groups, within = grouped(z, self.pieces, self.dim, "PNormPoolUnits")
         if self.p == math.inf:
             return groups.abs().amax(within)
-        if self.p == 2:
-            # √(a² + b²) without overflow, from the least positive number on: a start at 0 would have no derivative.
-            least = groups.new_full((), torch.finfo(groups.dtype).tiny)
-            return reduce(torch.hypot, groups.unbind(within), least)
         norms: Tensor = _PNorm.apply(groups, self.p, within)  # type: ignore[no-untyped-call]
         return norms
 
@@ -67,12 +63,14 @@ class PNormPoolUnits(nn.Module):
 
 
 class _PNorm(Function):
-    # A function of its own: half the passes over memory of its parts, and one place where 0 is dealt with. Where p = 2
-    # torch.hypot is quicker still.
+    # A function of its own: half the passes over memory of its parts, and one place where 0 is dealt with.
     generate_vmap_rule = True
 
     @staticmethod
     def forward(y: Tensor, p: float, dim: int) -> Tensor:
+        if p == 2:
+            first, *others = y.unbind(dim)
+            return reduce(torch.hypot, others, first) if others else first.abs()
         size = y.abs()
         number = torch.finfo(y.dtype)
         largest = size.amax(dim, keepdim=True).clamp(number.tiny, number.max)
@@ -102,6 +100,8 @@ def _times_slope(v: Tensor, y: Tensor, h: Tensor, p: float) -> Tensor:
     share = y / h.clamp(min=torch.finfo(y.dtype).tiny)
     if p < 2:
         return v * (share.sign() * share.abs().pow(p - 1))
+    if p == 2:
+        return v * share
     moved = v * share
     size = share.abs() if torch.is_grad_enabled() else share.abs_()  # the memory of the share, if it is needed no more
     return moved.mul_(size if p == 3 else size.pow_(p - 2))
