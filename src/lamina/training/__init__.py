@@ -9,6 +9,8 @@ from lamina.training.choose import choose_step
 from lamina.training.closure_step import ClosureStep
 from lamina.training.fit import fit, full_state
 from lamina.training.gradient_step import GradientStep
+from lamina.training.greedy import GreedyLayer, LayerLearner, encoded, pretrain_greedy
+from lamina.training.hidden_layers import HiddenLayer, hidden_layers
 from lamina.training.history import History
 from lamina.training.hogwild import hogwild
 from lamina.training.layerwise import pretrain_layerwise
@@ -39,7 +41,10 @@ __all__ = [
     "Callback",
     "ClosureStep",
     "GradientStep",
+    "GreedyLayer",
+    "HiddenLayer",
     "History",
+    "LayerLearner",
     "Loss",
     "MomentumSchedule",
     "MultiStart",
@@ -59,15 +64,18 @@ __all__ = [
     "Transfer",
     "choose_step",
     "depth_factors",
+    "encoded",
     "fit",
     "freeze",
     "full_state",
+    "hidden_layers",
     "hogwild",
     "initialise_from",
     "layers_by_depth",
     "learning_rate_groups",
     "learning_rate_range_test",
     "multi_start",
+    "pretrain_greedy",
     "pretrain_layerwise",
     "step_cost",
     "unfreeze",

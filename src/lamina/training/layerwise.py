@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,6 +14,7 @@ from lamina.errors import ConfigError
 from lamina.nn.linear import linear
 from lamina.training.fit import fit
 from lamina.training.gradient_step import GradientStep
+from lamina.training.hidden_layers import hidden_layers
 from lamina.training.objective import Objective
 from lamina.training.transfer import hold_in_evaluation
 
@@ -65,14 +65,14 @@ def pretrain_layerwise(
         raise ConfigError(
             f"epochs must be a whole number of at least 1, got {epochs!r}", where="pretrain_layerwise", mend="use 1"
         )
-    blocks, output = _blocks(network)
+    layers, output = hidden_layers(network, "pretrain_layerwise")
     mode = network.training
     some = next(iter(data.batches(0))).rows(0, 2).inputs
     n_outputs = _width(network, some, "the network's outputs")
     lower: OrderedDict[str, nn.Module] = OrderedDict()
-    for k, block in enumerate(blocks, start=1):
-        grown = OrderedDict([*lower.items(), *block.items()])
-        model = network if k == len(blocks) else _with_output(grown, output, some, n_outputs, generator)
+    for layer in layers:
+        grown = OrderedDict([*lower.items(), *layer.modules.items()])
+        model = network if layer is layers[-1] else _with_output(grown, output, some, n_outputs, generator)
         learnt = nn.ModuleList(lower.values())
         flags = [(p, p.requires_grad) for p in learnt.parameters()]
         handles = [] if train_lower else hold_in_evaluation(learnt)
@@ -90,28 +90,6 @@ def pretrain_layerwise(
     for p in network.parameters():
         p.grad = None
     return network.train(mode)
-
-
-def _blocks(network: nn.Sequential) -> tuple[list[OrderedDict[str, nn.Module]], str]:
-    """Divide a chain into hidden layers.
-
-    Returns:
-        The children of each, and the name of the output layer.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    children = list(network.named_children())
-    starts = [i for i, (_, child) in enumerate(children) if any(p.ndim > 1 for p in child.parameters())]
-    if len(starts) < 2:
-        raise ConfigError(
-            f"needs at least one hidden layer and an output layer, found {len(starts)} layers with weights",
-            where="pretrain_layerwise",
-            mend="give a chain (torch.nn.Sequential, lamina.nn.MLP) of more layers",
-        )
-    edges = [0, *starts[1:]]
-    hidden = [OrderedDict(children[a:b]) for a, b in pairwise(edges)]
-    return hidden, children[starts[-1]][0]
 
 
 def _with_output(
