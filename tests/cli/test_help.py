@@ -33,6 +33,7 @@ def test_help_has_text_and_examples_that_parse(
     examples = [line.strip() for line in text.split("Examples:\n")[1].splitlines() if line.strip()]
     assert examples
     assert command.help
+    assert not {"Args:", "Raises:", "Returns:"} & set(text.split())  # what is for readers of the code
     for parameter in command.params:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
     for example in examples:

@@ -21,11 +21,7 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
 @click.argument("shell", metavar="bash|zsh|fish")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(shell: str, debug: bool) -> None:
-    """Print the script that completes lamina's commands and options in a shell.
-
-    Raises:
-        ConfigError: If the shell is another.
-    """
+    """Print the script that completes lamina's commands and options in a shell."""  # noqa: DOC501
     from lamina.cli.main import commands
 
     if shell not in _SHELLS:

@@ -27,11 +27,7 @@ BUNDLED = ["iris", "digits", "wine", "breast-cancer", "diabetes"]
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_obj
 def command(state: State, /, *, name: str, out: str | None, as_json: bool, quiet: bool, debug: bool) -> None:
-    """Fit a bundled data set (iris unless NAME says another), offline, and say where its report is.
-
-    Raises:
-        ConfigError: If the data set is not bundled.
-    """
+    """Fit a bundled data set (iris unless NAME says another), offline, and say where its report is."""  # noqa: DOC501
     if name not in BUNDLED:
         raise ConfigError(
             f'"{shown(name)}" is not bundled{nearest(name, BUNDLED)}',

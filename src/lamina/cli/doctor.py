@@ -22,9 +22,8 @@ lamina doctor --json
 def command(as_json: bool, debug: bool) -> int:
     """Check this machine: versions, device, free memory and disk, threads, extras; each with a tick or a mend.
 
-    Returns:
-        The exit code: 5 if something needed is not as it must be.
-    """
+    Exit code 5 if something needed is not as it must be.
+    """  # noqa: DOC201
     from lamina.errors import shown
     from lamina.workflows.doctor import doctor
 

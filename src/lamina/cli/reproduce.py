@@ -51,9 +51,8 @@ def command(
 ) -> None:
     """Rerun the recipe NAME and print its tables; without NAME, list the recipes.
 
-    Raises:
-        CheckNotMet: If something that must hold does not; everything is written first.
-    """
+    Exit code 7 if something that must hold does not; everything is written first.
+    """  # noqa: DOC501
     if name is None and resume is None:
         _list(as_json)
         return
