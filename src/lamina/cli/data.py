@@ -68,12 +68,7 @@ def list_(data_dir: str | None, as_json: bool, debug: bool) -> None:
 @click.option("--data-dir", metavar="DIR", help="Where named data sets lie; LAMINA_DATA says the same.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def check(name: str, data_dir: str | None, debug: bool) -> None:
-    """Check that the files of the data set NAME are here and whole; nothing is fetched.
-
-    Raises:
-        DataError: If a file is not the published one.
-        MachineError: If a file is not there.
-    """
+    """Check that the files of the data set NAME are here and whole; nothing is fetched."""  # noqa: DOC501
     from lamina.data.named import check_named
 
     display = ScreenDisplay()
