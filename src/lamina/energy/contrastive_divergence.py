@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Generator, nn
 
 from lamina.data.batch import Batch
 from lamina.energy.rbm import RBM
+from lamina.energy.tempering import check_temperatures, parallel_tempering, rows_a_rung
 from lamina.errors import ConfigError
 from lamina.likelihoods.mean_nll import weighted_mean
 from lamina.training.objective import Loss
@@ -26,7 +28,9 @@ class ContrastiveDivergence:
 
     The value is no likelihood and need not fall; follow the pseudo-likelihood, or the exact or estimated likelihood.
     Persistent contrastive divergence goes on with the machine's own chains instead of starting from the data: less
-    biased, and it sees modes far from the data, but it needs a small learning rate, so that the chains keep up.
+    biased, and it sees modes far from the data, but it needs a small learning rate, so that the chains keep up. With
+    ``temperatures`` the chains are tempered (``parallel_tempering``) and so leave modes in which Gibbs sweeps get stuck
+    late in training; a step costs as many times more as there are temperatures.
 
     Any pair of unit types; through ``GradientStep`` with any optimiser. ``ContrastiveDivergenceStep`` is the same for
     Bernoulli hidden units, and takes some three fifths of the time.
@@ -38,21 +42,26 @@ class ContrastiveDivergence:
             are always drawn, and their means enter the gradient.
         generator: Source of the samples. None is PyTorch's default generator, whose state ``fit`` keeps: a resumed run
             draws the same numbers, which it would not from one of yours.
+        temperatures: Inverse temperatures 1 = β_1 > … > β_R ≥ 0 of persistent chains, which are then R blocks of equal
+            size, ``RBM(..., chains=R * 100)``, the first of which is used; none by default.
 
     Raises:
-        ConfigError: If k is below 1, the reconstruction unknown, or means are asked of persistent chains.
+        ConfigError: If k is below 1, the reconstruction unknown, means are asked of persistent chains, or temperatures
+            do not fall from 1 or are asked of chains that are not persistent.
 
     Reference: Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", Neural Computation 14(8),
-    2002; Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient", ICML 2008.
+    2002; Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient", ICML 2008;
+    Desjardins et al., "Parallel Tempering for Training of Restricted Boltzmann Machines", AISTATS 2010.
     """
 
     sweeps: int = 1
     persistent: bool = False
     reconstruction: Reconstruction = "sample"
     generator: Generator | None = None
+    temperatures: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_sweeps("ContrastiveDivergence", self.sweeps, self.persistent, self.reconstruction)
+        check_sweeps("ContrastiveDivergence", self.sweeps, self.persistent, self.reconstruction, self.temperatures)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Return the free-energy difference, and move the chains on if they are persistent.
@@ -68,8 +77,7 @@ class ContrastiveDivergence:
         start = batch.inputs.flatten(1)
         data = weighted_mean(model.free_energy(start), batch.weights)
         if self.persistent:
-            samples = model.gibbs(chains_of(model, "ContrastiveDivergence"), self.sweeps, self.generator)
-            chains_of(model, "ContrastiveDivergence").copy_(samples)
+            samples = move_chains(model, "ContrastiveDivergence", self.sweeps, self.temperatures, self.generator)
             negative = model.free_energy(samples).mean()
         else:
             samples = model.gibbs(start, self.sweeps, self.generator, reconstruction=self.reconstruction)
@@ -77,7 +85,9 @@ class ContrastiveDivergence:
         return Loss(data - negative, {"data": data.detach(), "samples": negative.detach()})
 
 
-def check_sweeps(owner: str, sweeps: int, persistent: bool, reconstruction: str) -> None:
+def check_sweeps(
+    owner: str, sweeps: int, persistent: bool, reconstruction: str, temperatures: Sequence[float] = ()
+) -> None:
     """Refuse options of contrastive divergence that have no meaning.
 
     Raises:
@@ -93,6 +103,31 @@ def check_sweeps(owner: str, sweeps: int, persistent: bool, reconstruction: str)
         raise ConfigError(
             "persistent chains of means are no chains of the machine", where=owner, mend='use reconstruction="sample"'
         )
+    if temperatures:
+        check_temperatures(owner, temperatures)
+        if not persistent:
+            raise ConfigError("only persistent chains have temperatures", where=owner, mend="use persistent=True")
+
+
+def move_chains(
+    model: RBM, owner: str, sweeps: int, temperatures: Sequence[float], generator: Generator | None
+) -> torch.Tensor:
+    """Move the machine's persistent chains on, tempered or not.
+
+    Returns:
+        ``(M, n_visible)``, draws of the machine.
+
+    Raises:
+        ConfigError: If it has none, or they are not whole rungs.
+    """  # noqa: DOC502
+    chains = chains_of(model, owner)
+    if temperatures:
+        rows = rows_a_rung(owner, len(chains), len(temperatures))
+        chains.copy_(parallel_tempering(model, chains, temperatures, sweeps, generator).v)
+        return chains[:rows].clone()
+    moved = model.gibbs(chains, sweeps, generator)
+    chains.copy_(moved)
+    return moved
 
 
 def chains_of(model: RBM, owner: str) -> torch.Tensor:

@@ -120,14 +120,28 @@ class RBM(nn.Module):
         return self._unscaled(self.visible.mean(self._scaled(self.visible_input(h))))
 
     @torch.no_grad()
-    def sample_hidden(self, v: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return hidden units drawn given the visible ones, ``(N, n_hidden)``."""
-        return self.hidden.sample(self.hidden_input(v), generator)
+    def sample_hidden(self, v: Tensor, generator: Generator | None = None, beta: Tensor | None = None) -> Tensor:
+        """Return hidden units drawn given the visible ones, ``(N, n_hidden)``.
+
+        Args:
+            v: ``(N, n_visible)``.
+            generator: Source of the draws; None is PyTorch's default generator.
+            beta: ``(N, 1)``, inverse temperatures that multiply the units' inputs; None is 1.
+        """
+        theta = self.hidden_input(v)
+        return self.hidden.sample(theta if beta is None else beta * theta, generator)
 
     @torch.no_grad()
-    def sample_visible(self, h: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return visible units drawn given the hidden ones, ``(N, n_visible)``."""
-        return self._unscaled(self.visible.sample(self._scaled(self.visible_input(h)), generator))
+    def sample_visible(self, h: Tensor, generator: Generator | None = None, beta: Tensor | None = None) -> Tensor:
+        """Return visible units drawn given the hidden ones, ``(N, n_visible)``.
+
+        Args:
+            h: ``(N, n_hidden)``.
+            generator: Source of the draws; None is PyTorch's default generator.
+            beta: ``(N, 1)``, inverse temperatures that multiply the units' inputs; None is 1.
+        """
+        theta = self._scaled(self.visible_input(h))
+        return self._unscaled(self.visible.sample(theta if beta is None else beta * theta, generator))
 
     @torch.no_grad()
     def gibbs(
@@ -150,15 +164,19 @@ class RBM(nn.Module):
             v = self.visible_given(h) if reconstruction == "mean" else self.sample_visible(h, generator)
         return v
 
+    def exponent(self, v: Tensor, h: Tensor) -> Tensor:
+        """Return b·v + c·h + h·W v, what an inverse temperature multiplies, of rows that belong together, ``(N,)``."""
+        return self._scaled(v) @ self._scaled(self.visible_bias) + (h * self.hidden_input(v)).sum(-1)
+
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """Return E(v, h) of rows that belong together, ``(N,)``."""
         coupled = (h * self.hidden_input(v)).sum(-1)
-        return self._visible_energy(v) - coupled - self.hidden.log_base(h) + self.hidden.offset(self.hidden_bias)
+        return self.visible_energy(v) - coupled - self.hidden.log_base(h) + self.hidden.offset(self.hidden_bias)
 
     def free_energy(self, v: Tensor) -> Tensor:
         """Return F(v) = -log Σ_h e^-E(v, h), ``(N,)``."""
         summed = self.hidden.log_partition(self.hidden_input(v))
-        return self._visible_energy(v) - summed + self.hidden.offset(self.hidden_bias)
+        return self.visible_energy(v) - summed + self.hidden.offset(self.hidden_bias)
 
     def hidden_free_energy(self, h: Tensor) -> Tensor:
         """Return -log Σ_v e^-E(v, h), ``(N,)``."""
@@ -211,13 +229,14 @@ class RBM(nn.Module):
 
     def base_rates(self, inputs: Tensor) -> Tensor:
         """Return the visible biases that give the data's means without weights, ``(n_visible,)``."""
-        mean, values = inputs.mean(0), self.visible.values()
-        if values is None:
+        mean = inputs.mean(0)
+        if isinstance(self.visible, Gaussian):
             return mean
-        middle = values.to(mean).mean(0).repeat(self.n_visible // values.shape[1])
+        middle = self.visible.mean(torch.zeros_like(mean))
         return self.visible.natural(mean + (middle - mean) / (len(inputs) + 1))
 
-    def _visible_energy(self, v: Tensor) -> Tensor:
+    def visible_energy(self, v: Tensor) -> Tensor:
+        """Return the part of the energy that no hidden unit changes, ``(N,)``."""
         v, bias = self._scaled(v), self._scaled(self.visible_bias)
         return self.visible.offset(bias) - self.visible.log_base(v) - v @ bias
 

@@ -29,6 +29,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid, one_hot, softplus
 
+from lamina.energy.binary_draws import draw_binary
 from lamina.errors import ConfigError
 
 Side = Literal["visible", "hidden"]
@@ -99,9 +100,9 @@ class Bernoulli:
         return theta.sigmoid()
 
     def sample(self, theta: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return 1 where a uniform number lies below σ(θ): four times as quick as ``torch.bernoulli``, same law."""
-        uniform = torch.empty_like(theta).uniform_(generator=generator)
-        return torch.lt(uniform, theta.sigmoid(), out=uniform)
+        """Return 1 with probability σ(θ), else 0: see ``draw_binary``."""
+        p = theta.sigmoid()
+        return draw_binary(p, generator, space=p)
 
     def natural(self, mean: Tensor) -> Tensor:
         """Return log(p / (1 - p))."""

@@ -19,8 +19,15 @@ class Step(Protocol):
     multiplies the learning rate that a schedule asks for; only the recovery from divergence lowers it.
     """
 
-    model: nn.Module
-    optimizer: Optimizer
+    @property
+    def model(self) -> nn.Module:
+        """The network that is trained."""
+        ...
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What holds the learning rate, in which schedules set it."""
+        ...
 
     def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
         """Make one update; return named scalars, among them ``loss``, without waiting for the device."""

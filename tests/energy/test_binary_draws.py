@@ -1,0 +1,81 @@
+"""Draws of 0 and 1: their law to the last level, their independence, and the recipe written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lamina.energy.binary_draws import draw_binary
+
+G = torch.Generator
+LEVEL = 2.0**-16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_share_of_ones_is_p_between_two_levels_too(dtype: torch.dtype) -> None:
+    # Rows share r, so each draw of one row counts for the levels below 2^-16.
+    p = torch.tensor([0.5, 0.3, 0.999, 0.01, 0.0, 1.0, 2.0**-24, 1.0 - 2.0**-20], dtype=dtype)
+    generator, n = G().manual_seed(0), 200_000
+    ones = draw_binary(p.expand(n, -1), generator).double().mean(0)
+    q = p.double()
+    assert bool(((ones - q).abs() <= 5 * (q * (1 - q) / n).sqrt() + LEVEL).all())
+    assert ones[4] == 0 and ones[5] == 1
+
+
+def test_r_decides_between_two_levels() -> None:
+    # With k known, x is 1 for k + r < 2^16 p: of p a quarter above a level, three draws in four have r above it.
+    n = 40_000
+    p = torch.full((n,), (20_000 + 0.25) * LEVEL, dtype=torch.float64)
+    generator = G().manual_seed(1)
+    words = torch.empty(n // 4, dtype=torch.int64).random_(-(2**63), None, generator=G().manual_seed(1))
+    k = words.numpy().view(np.uint16) ^ 0x8000
+    x = draw_binary(p, generator).numpy()
+    assert np.array_equal(x[k < 20_000], np.ones((k < 20_000).sum()))
+    assert np.array_equal(x[k > 20_000], np.zeros((k > 20_000).sum()))
+    shares = []
+    for seed in range(200):  # all units at the edge: their share is that of r < 1/4
+        words = torch.empty(n // 4, dtype=torch.int64).random_(-(2**63), None, generator=G().manual_seed(seed))
+        k = words.numpy().view(np.uint16) ^ 0x8000
+        at_edge = torch.from_numpy(k.astype(np.float64) + 0.25) * LEVEL
+        shares.append(draw_binary(at_edge, G().manual_seed(seed)).mean())
+    share = float(torch.stack(shares).mean())
+    assert abs(share - 0.25) < 5 * np.sqrt(0.25 * 0.75 / (200 * n))
+
+
+def test_units_and_rows_are_independent() -> None:
+    p = torch.full((4, 6), 0.3)
+    generator, n = G().manual_seed(2), 40_000
+    x = torch.stack([draw_binary(p, generator).flatten() for _ in range(n)]).double()
+    covariance = (x - x.mean(0)).t() @ (x - x.mean(0)) / n
+    away = (covariance - 0.21 * torch.eye(24)).abs()
+    assert float(away.max()) < 5 * 0.25 / np.sqrt(n)
+
+
+def test_in_place_and_with_space_the_draws_are_the_same() -> None:
+    p = torch.rand(7, 5, generator=G().manual_seed(0))
+    expected = draw_binary(p, G().manual_seed(3))
+    out, space = torch.empty_like(p), torch.empty_like(p)
+    kept = p.clone()
+    assert draw_binary(p, G().manual_seed(3), out=out, space=space) is out
+    assert torch.equal(out, expected) and torch.equal(p, kept)
+    spent = p.clone()
+    assert torch.equal(draw_binary(spent, G().manual_seed(3), space=spent), expected)
+    both = p.clone()
+    draw_binary(both, G().manual_seed(3), out=both)
+    assert torch.equal(both, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 5), (0, 4), (4, 0)])
+def test_any_shape(shape: tuple[int, ...]) -> None:
+    assert draw_binary(torch.full(shape, 0.5), G().manual_seed(0)).shape == shape
+    grown = torch.full(shape, 0.5, requires_grad=True)
+    assert not draw_binary(grown, G().manual_seed(0)).requires_grad
+
+
+def test_other_types_take_a_uniform_number_each() -> None:
+    p = torch.rand(9, 4, generator=G().manual_seed(0)).to(torch.bfloat16)
+    uniform = torch.empty_like(p).uniform_(generator=G().manual_seed(5))
+    assert torch.equal(draw_binary(p, G().manual_seed(5)), (uniform < p).to(torch.bfloat16))
+    own = p.clone()
+    assert torch.equal(draw_binary(own, G().manual_seed(5), out=own), (uniform < p).to(torch.bfloat16))
