@@ -116,5 +116,5 @@ def _check_sparsity(owner: str, k: int, dictionary: Tensor) -> None:
     most = min(dictionary.shape)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
         raise ConfigError(f"k must be a whole number in 1 … {most}, got {k!r}", where=owner, mend=f"use at most {most}")
-    if not bool((dictionary != 0).any(0).all()):
+    if not dictionary.is_meta and not bool((dictionary != 0).any(0).all()):
         raise ConfigError("an atom of the dictionary is zero", where=owner, mend="leave that column out")
