@@ -28,6 +28,7 @@ PLAIN = {
     "lamina.likelihoods.likelihood_name",
     "lamina.likelihoods.to_json",
     "lamina.nn.ACTIVATIONS",
+    "lamina.nn.POOLING_UNITS",
     "lamina.nn.TableShape",
     "lamina.nn.embedding_width",
     "lamina.penalties.Context",

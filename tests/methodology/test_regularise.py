@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lamina.data.batch import Batch
+from lamina.data.spec import VectorSpec
 from lamina.data.stream import InMemory
 from lamina.data.tables.read import read_table
 from lamina.errors import ConfigError
@@ -17,6 +18,7 @@ from lamina.methodology.regularise import WITHOUT_TARGETS, after_each_update, no
 from lamina.nn import MLP, Ensemble, GaussianNoise, WeightNoise
 from lamina.penalties import Context, ManifoldTangentProp, ManifoldTangents, WeightedSum
 from lamina.penalties.registry import PENALTIES
+from lamina.runs.features import feature_layers
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.workflows.fit import FitResult, fit
@@ -53,24 +55,53 @@ CHANGES = {
     "weight noise": {"weight_noise": 0.05},
     "initialisation": {"initialisation": "orthogonal"},
     "data scale": {"data_scale": True},
-    "pretrain": {"pretrain": 1},
+    "pretrain": {"pretrain": "discriminative"},
+    "shared layers": {"hidden": "16,16,16", "share": "2+3"},
+    "maxout": {"hidden": "16,16,16", "activation": "maxout", "pieces": 3},
+    "information flow": {"hidden": "16,16,16", "penalty": "information-flow:1"},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_setting_changes_what_is_learnt_and_the_run_loads(name: str, place: Path, tmp_path: Path) -> None:
-    plain, other = fitted(place, tmp_path / "a"), fitted(place, tmp_path / "b", **CHANGES[name])
+    shape = {key: value for key, value in CHANGES[name].items() if key == "hidden"}
+    plain, other = fitted(place, tmp_path / "a", **shape), fitted(place, tmp_path / "b", **CHANGES[name])
     left, right = weights(plain), weights(other)
-    assert left.shape == right.shape
-    assert not torch.equal(left, right)
+    assert (left.shape == right.shape) == (name != "maxout")
+    assert left.shape != right.shape or not torch.equal(left, right)
     assert torch.isfinite(right).all()
     if name == "proximal":
         assert (right == 0).sum() > 20 > (left == 0).sum()
+    if name == "shared layers":
+        linears = dict(Predictor.load(other.folder).model.named_children())
+        assert torch.equal(linears["linear2"].weight, linears["linear3"].weight)
     if name == "norm limit":
         model = Predictor.load(other.folder).model
         for p in model.parameters():
             assert p.ndim < 2 or p.norm(dim=1).max() <= 0.3 + 1e-6
+
+
+@pytest.mark.slow
+def test_features_are_made_once_and_stay(place: Path, tmp_path: Path) -> None:
+    line = "omp:atoms=12:k=2"
+    a = fitted(place, tmp_path / "a", "shapes", model="mlp", features=line)
+    b = fitted(place, tmp_path / "b", "shapes", model="mlp", features=line, epochs=4)
+    first, second = (Predictor.load(run.folder).model for run in (a, b))
+    atoms = first.get_submodule("features").dictionary
+    assert atoms.shape[1] == 12 and torch.allclose(atoms.norm(dim=0), torch.ones(12), atol=1e-4)
+    assert torch.equal(atoms, second.get_submodule("features").dictionary)
+    grouped = fitted(place, tmp_path / "c", "shapes", model="mlp", features="k-means:centroids=5:size=4")
+    assert Predictor.load(grouped.folder).model.get_submodule("features").centroids.std() > 0
+    for line, text in (("omp:k=0", "at least 1"), ("fourier", "no features"), ("omp:size=3", "no option")):
+        with pytest.raises(ConfigError, match=text):
+            fitted(place, tmp_path / "d", "shapes", model="mlp", features=line)
+    with pytest.raises(ConfigError, match="columns of categories"):
+        feature_layers("omp", VectorSpec(3, (4,)))
+    with pytest.raises(ConfigError, match="for pictures"):
+        feature_layers("k-means", VectorSpec(3, ()))
+    with pytest.raises(ConfigError, match="reads the inputs themselves"):
+        fitted(place, tmp_path / "f", "shapes", features="omp")
 
 
 @pytest.mark.slow

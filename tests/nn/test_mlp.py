@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 from lamina.errors import ConfigError
-from lamina.nn import ACTIVATIONS, MLP, ColumnEmbedding, Residual, ResidualMLP, linear
+from lamina.nn import ACTIVATIONS, MLP, POOLING_UNITS, ColumnEmbedding, Residual, ResidualMLP, linear
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,20 @@ def test_hidden_weights_start_by_the_rule_of_their_unit(activation: str, varianc
     assert abs(w.var().item() - variance) <= 5 * variance * math.sqrt(2 / w.numel())
 
 
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("name", POOLING_UNITS)
+def test_a_pooling_unit_is_its_layer_taken_apart(name: str) -> None:
+    net = MLP(5, 2, (4, 3), name, pieces=3, batch_norm=False, generator=seeded())
+    generator = seeded()
+    first, second = (POOLING_UNITS[name](*sizes, 3, generator=generator) for sizes in ((5, 4), (4, 3)))
+    assert [tuple(p.shape) for p in net.parameters()] == [(12, 5), (12,), (9, 4), (9,), (2, 3), (2,)]
+    x = torch.randn(7, 5, generator=seeded(1))
+    assert torch.equal(net(x), net.output(second(first(x))))
+    assert MLP(5, 2, (4,), name, batch_norm=True).norm1.num_features == 8
+    with pytest.raises(ConfigError, match="pieces"):
+        MLP(5, 2, (4,), name, pieces=0)
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, *POOLING_UNITS])
 def test_gradient_reaches_every_weight(activation: str) -> None:
     net = MLP(Shape(3, (4,)), 2, hidden=(16, 16), activation=activation, generator=seeded()).double()
     x = torch.cat([torch.randn(50, 3, generator=seeded(1)), torch.arange(50)[:, None] % 4], dim=1).double()
@@ -190,3 +203,30 @@ def test_arguments_out_of_range_are_refused(arguments: dict) -> None:
     with pytest.raises(ConfigError) as caught:
         MLP(**{"inputs": 3, "n_outputs": 1, **arguments})
     assert caught.value.mend and ": " in str(caught.value)
+
+
+def test_shared_hidden_layers_have_one_weight_and_the_sum_of_its_gradients() -> None:
+    net = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], batch_norm=True, generator=seeded()).double()
+    assert len(list(net.parameters())) == len(list(MLP(6, 2, (4, 4, 4), batch_norm=True).parameters())) - 2
+    assert net.linear3.weight is net.linear2.weight and net.linear3.bias is net.linear2.bias
+    x = torch.randn(5, 6, generator=seeded(1), dtype=torch.float64)
+    net(x).square().sum().backward()
+    apart = MLP(6, 2, (4, 4, 4), "tanh", batch_norm=True).double()
+    apart.load_state_dict(net.state_dict())
+    apart(x).square().sum().backward()
+    for name in ("weight", "bias"):
+        places = [getattr(layer, name).grad for layer in (apart.linear2, apart.linear3)]
+        torch.testing.assert_close(getattr(net.linear2, name).grad, places[0] + places[1])
+    assert list(dict(net[:5].named_children())) == ["linear1", "norm1", "tanh1", "linear2", "norm2"]
+    again = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], batch_norm=True).double()
+    again.load_state_dict(net.state_dict())
+    assert torch.equal(again.eval()(x), net.eval()(x)) and again.linear3.weight is again.linear2.weight
+
+
+@pytest.mark.parametrize(
+    ("shared", "text"),
+    [([(1, 2)], "cannot share"), ([(2,)], "at least two"), ([(2, 4)], "at least two"), ([(2, 3), (3, 2)], "each once")],
+)
+def test_layers_that_cannot_share_are_refused(shared: list[tuple[int, ...]], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        MLP(6, 2, (4, 4, 4), shared=shared)

@@ -120,3 +120,27 @@ def test_refusals() -> None:
     plain = nn.Linear(2, 3).double()
     with pytest.raises(ConfigError, match='leaves no "hidden_states"'):
         InformationFlow()(Context(plain, x[:, 0], plain(x[:, 0]), codes(3), Categorical(3)))
+
+
+def test_R31_of_a_chain_is_the_formula_over_its_layers() -> None:
+    """Depth stands for time: the hidden layers' Jacobians written out, of widths that differ."""
+    torch.manual_seed(2)
+    model = nn.Sequential(
+        nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)
+    )
+    model.double()
+    x, t = sequences()[:, 0], codes(3)
+    value = InformationFlow()(Context(model, x, model(x), t, Categorical(3)))
+    states = [model[:2](x), model[:4](x), model[:6](x)]
+    p = torch.softmax(model(x), 1).detach()
+    delta = ((p - torch.eye(3, dtype=torch.float64)[t]) / 3) @ model[6].weight
+    expected = 0.0
+    for h, w in ((states[2], model[4].weight), (states[1], model[2].weight)):
+        before = (delta * (1 - h.square())) @ w
+        expected += ((before.norm(dim=1) / delta.norm(dim=1) - 1) ** 2).mean().item()
+        delta = before
+    assert math.isclose(value.item(), expected, rel_tol=1e-10)
+    value.backward()
+    assert model[2].weight.grad.abs().max() > 0
+    with pytest.raises(ConfigError, match="at least two hidden states"):
+        InformationFlow()(Context(model[:4], x, model[:4](x), t, Categorical(4)))

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from lamina.data.named import is_named
-from lamina.data.named.catalogue import ENTRIES
+from lamina.data.named.catalogue import ENTRIES, folded
 from lamina.errors import ConfigError, MachineError, nearest, shown
 
 
@@ -29,7 +29,9 @@ def check_source(source: str) -> None:
         if is_named(source):
             return
         looks_like_name = os.sep not in source and "." not in source
-        guess = neighbour(source) or (nearest(source, [entry.name for entry in ENTRIES]) if looks_like_name else "")
+        guess = neighbour(source) or (
+            nearest(folded(source), [entry.name for entry in ENTRIES]) if looks_like_name else ""
+        )
         mend = "check the path"
         if looks_like_name:
             mend = "check the path, or name a data set: `lamina data list` shows them"

@@ -47,7 +47,11 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def list_(data_dir: str | None, as_json: bool, debug: bool) -> None:
-    """List the data sets by name: how many examples, what they are, where they come from, their licence."""
+    """List the data sets by name: how many examples, what they are, where they come from, their licence.
+
+    Those that are computed take options behind their name, for instance
+    mnist-rotation:train=1000:valid=200:test=5000:seed=1.
+    """
     from dataclasses import asdict
 
     from lamina.data.named import list_named
@@ -89,13 +93,17 @@ def check(name: str, data_dir: str | None, debug: bool) -> None:
 @click.option("--data-dir", metavar="DIR", help="Where to put it; LAMINA_DATA says the same.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def fetch(name: str, data_dir: str | None, debug: bool) -> None:
-    """Fetch the data set NAME from its mirrors, check it against its SHA-256, and say where it lies."""
+    """Fetch the data set NAME from its mirrors, check it against its SHA-256, and say where it lies.
+
+    Of one that is computed, what it is made from is fetched.
+    """
     from lamina.data.named import list_named, load_named
     from lamina.data.named.catalogue import entry
 
     found = entry(name)  # a wrong name is refused before anything heavy is imported
     display = ScreenDisplay()
-    load_named(found.name, data_dir=data_dir, say=display.say)
+    if found.made_from or not found.computed:
+        load_named(found.made_from or found.name, data_dir=data_dir, say=display.say)
     for card in list_named(data_dir):
         if card.name == found.name:
             display.line("here", f"{card.name}: {card.n:,} examples, {card.where}")

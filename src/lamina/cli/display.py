@@ -100,6 +100,7 @@ class ScreenDisplay:
         self._live: Live | None = None
         self._reading = ""
         self._last_time, self._last_fraction = float("-inf"), -1.0
+        self._layer = ""
         self._unsaid: ProgressFacts | None = None
 
     # --- the protocol ---
@@ -157,6 +158,9 @@ class ScreenDisplay:
 
     def progress(self, facts: ProgressFacts) -> None:
         """Renew the live line; off a terminal print a line now and then. The last state is always printed."""
+        if facts.layer != self._layer:  # another layer, or the whole network: its own lines from the start
+            self._layer = facts.layer
+            self._last_time, self._last_fraction = float("-inf"), -1.0
         self._unsaid = facts
         if self._terminal:
             self._show_live(self._progress_line(facts))
@@ -237,7 +241,8 @@ class ScreenDisplay:
     def _progress_line(self, facts: ProgressFacts) -> str:
         narrow = self._terminal and self._width() < 70
         metric = facts.metric.removeprefix("valid_")
-        parts = [f"epoch {count(facts.epoch)}/{count(facts.max_epochs)}"]
+        parts = [self._text(facts.layer, 40)] if facts.layer else []
+        parts.append(f"epoch {count(facts.epoch)}/{count(facts.max_epochs)}")
         if not narrow:
             parts.append(bar(facts.fraction))
         if facts.train is not None:

@@ -17,6 +17,7 @@ lamina reproduce xor
 lamina reproduce regularisation --quick --jobs 2
 lamina reproduce regularisation --out evidence
 lamina reproduce --resume evidence
+lamina reproduce vincent2008 --rows basic,bg-rand --seeds 2 --out table
 """
 
 
@@ -27,6 +28,7 @@ lamina reproduce --resume evidence
 @click.option("--out", metavar="DIR", help="The folder; runs/reproduce-NAME-1, -2, ... unless given. Goes on if begun.")
 @click.option("--resume", metavar="DIR", help="Go on with a run that ended early; finished jobs are not done again.")
 @click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Processes that work at once.")
+@click.option("--rows", metavar="NAMES", help="Only these rows, with commas between; for recipes filled bit by bit.")
 @click.option("--data-dir", metavar="DIR", help="Where named data sets lie; LAMINA_DATA says the same.")
 @click.option("--offline", is_flag=True, help="Never fetch data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -43,6 +45,7 @@ def command(
     out: str | None,
     resume: str | None,
     jobs: int,
+    rows: str | None,
     data_dir: str | None,
     offline: bool,
     as_json: bool,
@@ -72,6 +75,7 @@ def command(
             out=out,
             resume=resume,
             jobs=jobs,
+            rows=rows,
             data_dir=data_dir,
             offline=offline,
             display=display,

@@ -44,6 +44,7 @@ from lamina.methodology.array_problem import (
 )
 from lamina.methodology.baseline import complete
 from lamina.methodology.train import Hooks, Trained, train
+from lamina.report.pretraining import layer_cards
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.training.run import Run
@@ -150,9 +151,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         problem = problem_of_arrays(inputs, encoded, targets, split, preparation, weights=weights)
         problem = with_hints(problem, hinted)
         settings, _ = complete(settings, problem)
-        trained = train(problem, settings, Hooks(progress=_printer() if self.verbose else None))
+        shown = (_printer(), _print_layer) if self.verbose else (None, None)
+        trained = train(problem, settings, Hooks(progress=shown[0], layer_progress=shown[1]))
         self._took(trained, settings)
-        self._evidence = gather_evidence(trained.judged, problem, values)
+        evidence = gather_evidence(trained.judged, problem, values)
+        self._evidence = replace(evidence, layers=layer_cards(trained.pretrained))
 
     def _took(self, trained: Trained, settings: Settings) -> None:
         self.settings_, self.history_ = settings, trained.history.records
@@ -175,7 +178,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             ConfigError: If one cannot be used.
         """
         owner = type(self).__name__
-        given = {name: plain(value) for name, value in self.get_params(deep=False).items() if name not in _NO_SETTINGS}
+        given = {name: plain(value) for name, value in self._settings_given().items()}
         fraction = self.validation_fraction
         if fraction is not None and not (isinstance(fraction, int | float | np.number) and 0 <= fraction <= 0.5):
             raise ConfigError(
@@ -185,6 +188,10 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             )
         settings = Settings().with_changes({**given, "seed": seed_of(self.random_state)}, where=owner)
         return settings, None if fraction is None else float(fraction)
+
+    def _settings_given(self) -> dict[str, Any]:
+        """Return the settings that the parameters stand for."""
+        return {name: value for name, value in self.get_params(deep=False).items() if name not in _NO_SETTINGS}
 
     def _read_for_fit(self, x: Any) -> tuple[np.ndarray | Table, Any]:
         """Read X as a matrix if it is all numbers, else as a table; keep names and number of columns.
@@ -376,6 +383,14 @@ def _copies(split: Split, weights: np.ndarray | None, n: int) -> tuple[np.ndarra
     held = np.zeros(n, bool)
     held[split.valid] = True
     return index, Split(np.flatnonzero(~held[index]), np.flatnonzero(held[index]), split.test), None
+
+
+def _print_layer(layer: str, run: Run, fraction: float, seconds: float, left: float | None) -> None:
+    """Print a line an epoch of a layer that is pre-trained, on standard error."""
+    if run.position == 0:
+        rest = "" if left is None else f"  ~{left:.0f} s left"
+        loss = run.history.current["loss"]
+        print(f"{layer}  epoch {run.epoch}/{run.max_epochs}  loss {loss:.4f}{rest}", file=sys.stderr)
 
 
 def _printer() -> Any:

@@ -20,7 +20,7 @@ from lamina.methodology.baseline import in_words
 from lamina.methodology.diagnosis import diagnose
 from lamina.methodology.problem import Problem
 from lamina.methodology.score import Score
-from lamina.report.facts import Column, DataCard, FitFacts, Part, Remark, RunCard, ScoreRow, TargetFacts
+from lamina.report.facts import Column, DataCard, FitFacts, LayerCard, Part, Remark, RunCard, ScoreRow, TargetFacts
 from lamina.report.facts import Target as ReportTarget
 from lamina.report.gather import class_facts, number_facts, thin_history, worst_mistakes
 from lamina.report.page import render
@@ -44,12 +44,14 @@ class Evidence:
         sizes: Rows of each.
         constants: Of each target, the class shares or the mean of the training rows.
         started: When the fit ended, ISO 8601.
+        layers: What became of layers that were pre-trained.
     """
 
     parts: Mapping[str, Shown]
     sizes: Mapping[str, int]
     constants: tuple[np.ndarray, ...]
     started: str
+    layers: tuple[LayerCard, ...] = ()
 
 
 def gather_evidence(predictor: Predictor, problem: Problem, values: np.ndarray) -> Evidence:
@@ -106,6 +108,7 @@ def write_report(path: Path, estimator: Any, evidence: Evidence, test: Shown | N
         _data_card(estimator, sizes),
         tuple(sections),
         tuple(thin_history(estimator.history_, estimator.best_epoch_)),
+        pretraining=evidence.layers,
     )
     write_file(path, render(facts).encode("utf-8"))
     return path

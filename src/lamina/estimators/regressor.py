@@ -40,6 +40,9 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         weight_decay: Decoupled weight decay, of ``adamw``.
         penalty: Terms added to the loss, each ``NAME:COEFFICIENT[:OPTION=VALUE...]``: ``("tangent:0.1",)``.
         bag: Networks trained on bootstrap samples, whose answers are averaged.
+        pretrain: How the hidden layers learn first, ``NAME[:OPTION=VALUE...]``: ``rbm:epochs=10`` (with
+            ``activation="sigmoid"``), ``autoencoder``, ``denoising:corruption=0.25`` or ``discriminative:epochs=3``.
+            None: they do not.
         optimizer: ``NAME[:OPTION=VALUE...]``, a name of ``lamina.optim.OPTIMIZERS``.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate.
@@ -85,6 +88,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         weight_decay: float | None = None,
         penalty: str | Sequence[str] = (),
         bag: int = 1,
+        pretrain: str | None = None,
         optimizer: str = "adamw",
         momentum: float = 0.9,
         schedule: str | None = None,
@@ -116,6 +120,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         self.weight_decay = weight_decay
         self.penalty = penalty
         self.bag = bag
+        self.pretrain = pretrain
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule

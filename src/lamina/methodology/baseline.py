@@ -7,9 +7,12 @@ from typing import Any
 
 from lamina.data.spec import ImageSpec
 from lamina.data.tables.targets import ClassTarget, NumberTarget
+from lamina.errors import ConfigError
 from lamina.methodology.problem import Problem, likelihood_of
 from lamina.methodology.together import check_together
+from lamina.nn import POOLING_UNITS
 from lamina.optim.registry import read_optimizer
+from lamina.runs.lines import read_groups
 from lamina.runs.models import ModelCard, find
 from lamina.runs.settings import Settings
 
@@ -132,6 +135,9 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
 
     Returns:
         The card.
+
+    Raises:
+        ConfigError: If the units have no pieces, and pieces are asked for.
     """
     assert settings.model is not None
     find(settings.model)
@@ -140,6 +146,18 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
         arguments = {"hidden": settings.hidden, "activation": settings.activation, "dropout": settings.dropout}
         if settings.input_dropout:
             arguments["input_dropout"] = settings.input_dropout
+        if settings.features is not None:
+            arguments["features"] = settings.features
+        if settings.share:
+            arguments["shared"] = read_groups(settings.share)
+        if settings.pieces is not None:
+            if settings.activation not in POOLING_UNITS:
+                raise ConfigError(
+                    f"{settings.activation} units have one affine map each, not {settings.pieces}",
+                    where="pieces",
+                    mend="leave pieces out, or use activation=maxout",
+                )
+            arguments["pieces"] = settings.pieces
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
     n_outputs = likelihood_of(settings, problem.targets).n_outputs

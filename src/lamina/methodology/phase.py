@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lamina.data.batch import Batch
 from lamina.data.images import ImagePreparation
 from lamina.data.images.augment import Augment
 from lamina.data.semi_supervised import LabelledAndUnlabelled
@@ -23,6 +25,7 @@ from lamina.io import Generations
 from lamina.likelihoods import Heads, Likelihood
 from lamina.methodology.manifold import with_encoders
 from lamina.methodology.pairs import pairwise_objective, stream_of_pairs
+from lamina.methodology.pretraining import Show, Watch, reads_unit_pixels
 from lamina.methodology.problem import Problem, likelihood_for
 from lamina.methodology.regularise import after_each_update, noisy, optimizer_groups, penalty_of, tied
 from lamina.methodology.start import start
@@ -54,6 +57,7 @@ class Hooks:
 
     Attributes:
         progress: As ``Progress`` calls it; None shows nothing.
+        layer_progress: The same while layers are pre-trained, with the layer in words before.
         say: Receives a line when the divergence guard goes back.
         folder: The run folder: history, checkpoints and event files go there; None keeps nothing.
         resume: Go on from the folder's newest whole checkpoint.
@@ -62,6 +66,7 @@ class Hooks:
     """
 
     progress: Callable[[Run, float, float, float | None], None] | None = None
+    layer_progress: Show | None = None
     say: Callable[[str], None] = lambda text: None
     folder: Path | None = None
     resume: bool = False
@@ -107,14 +112,23 @@ class Phase:
         self.plan, self.suffix = plan, plan.suffix + suffix
         problem, settings, device = plan.problem, plan.settings, plan.device
         pixels = None
-        if isinstance(problem.preparation, ImagePreparation):
+        if isinstance(problem.preparation, ImagePreparation) and not reads_unit_pixels(settings):
             pixels = (problem.preparation.mean.tolist(), problem.preparation.std.tolist())
         model = plan.card.build(torch.Generator().manual_seed(settings.seed), pixels).to(device)
         self.notes: list[str] = []
         self.examples = resident(problem.examples, device)
         self.data = self._stream(torch.from_numpy(rows))
         likelihood = _with_hints(model, problem, plan.likelihood, settings.seed)
-        copied = start(model, settings, likelihood, self.data, self.note)
+        copied, self.pretrained = start(
+            model,
+            self._starting(),
+            likelihood,
+            self.data,
+            self.note,
+            every=self._every_input(torch.from_numpy(rows)),
+            spec=problem.spec,
+            watch=self._watch(),
+        )
         trained = noisy(model, settings)
         penalty = with_encoders(penalty_of(settings), model, self.data, settings.seed)
         self.penalty = tied(penalty, settings, model, trained, copied)
@@ -137,6 +151,33 @@ class Phase:
         self.signal = self.updates = 0
         self.interrupted = False
         self.stopped: str | None = None
+
+    def _starting(self) -> Settings:
+        # A second pass that continues takes the weights of the first one.
+        settings = self.plan.settings
+        continues = self.suffix != self.plan.suffix and settings.second_pass == "continue"
+        return replace(settings, pretrain=None) if continues else settings
+
+    def _watch(self) -> Watch:
+        hooks = self.plan.hooks
+        return Watch(
+            say=self.note,
+            show=hooks.layer_progress,
+            signals=self.plan.signals if hooks.signals else None,
+            folder=None if hooks.folder is None else hooks.folder / f"pretraining{self.suffix}",
+            resume=hooks.resume,
+            again="" if hooks.folder is None else f"lamina fit --resume {shlex.quote(str(hooks.folder))}",
+        )
+
+    def _every_input(self, rows: Tensor) -> Stream:
+        """Return what learning without targets sees: each row once an epoch, with a target or without."""
+        problem, settings = self.plan.problem, self.plan.settings
+        if problem.unlabelled is None or settings.pretrain is None:
+            return self.data
+        assert settings.batch_size is not None
+        labelled = self.examples.inputs[rows.to(self.examples.inputs.device)]
+        both = torch.cat([labelled, problem.unlabelled.to(labelled.device)])
+        return InMemory(Batch(both), settings.batch_size, seed=settings.seed, device=self.plan.device)
 
     def _stream(self, rows: Tensor) -> Stream:
         problem, settings, device = self.plan.problem, self.plan.settings, self.plan.device

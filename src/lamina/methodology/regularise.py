@@ -12,6 +12,7 @@ from lamina.nn import WeightNoise, insert_noise
 from lamina.penalties import Penalty, TyingTo
 from lamina.penalties.registry import penalty_from
 from lamina.runs.lines import read_factors
+from lamina.runs.pretrain_line import read_pretrain
 from lamina.runs.settings import Settings
 from lamina.training.after_step import NormConstraint, ProximalStep
 from lamina.training.callback import Callback
@@ -33,14 +34,15 @@ def penalty_of(settings: Settings) -> Penalty | None:
     """Return the sum of the penalties that the settings name, or None.
 
     Raises:
-        ConfigError: If rows without a target are to be learnt from, and no penalty does so nor pairs.
+        ConfigError: If rows without a target are to be learnt from, and no penalty does so nor pairs nor pre-training.
     """
     names = {line.partition(":")[0].strip() for line in settings.penalty}
-    if settings.learn_unlabelled and settings.pairs == "none" and not names & set(WITHOUT_TARGETS):
+    pretrained = settings.pretrain is not None and read_pretrain(settings.pretrain).greedy
+    if settings.learn_unlabelled and settings.pairs == "none" and not (pretrained or names & set(WITHOUT_TARGETS)):
         raise ConfigError(
             "rows without a target teach nothing without a penalty that needs none",
             where="learn_unlabelled",
-            mend="add --set penalty=virtual-adversarial:1, or --set pairs=1",
+            mend="add --set penalty=virtual-adversarial:1, --set pairs=1, or --set pretrain=autoencoder",
         )
     return penalty_from(settings.penalty)
 

@@ -1,28 +1,49 @@
-"""How a network starts: scheme of the weights, those of an earlier run, their scale, layer-by-layer pre-training."""
+"""How a network starts: scheme of the weights, those of an earlier run, their scale, pre-training of its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lamina.data.stream import Stream
-from lamina.errors import ConfigError
 from lamina.initialisers import initialise
 from lamina.likelihoods import Likelihood
+from lamina.methodology.pretrained import PretrainedLayer
+from lamina.methodology.pretraining import Watch, pretrain
 from lamina.nn.data_driven_scale import data_driven_scale
+from lamina.runs.features import make_features
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
-from lamina.training.layerwise import pretrain_layerwise
-from lamina.training.objective import Supervised
 from lamina.training.transfer import freeze, initialise_from
 
 
+class Started(NamedTuple):
+    """What a network started from.
+
+    Attributes:
+        copied: The weights that were copied from an earlier run, by name, as they were.
+        pretrained: What became of the layers that were pre-trained.
+    """
+
+    copied: dict[str, Tensor]
+    pretrained: tuple[PretrainedLayer, ...]
+
+
 def start(
-    model: nn.Module, settings: Settings, likelihood: Likelihood, data: Stream, say: Callable[[str], None]
-) -> dict[str, Tensor]:
+    model: nn.Module,
+    settings: Settings,
+    likelihood: Likelihood,
+    data: Stream,
+    say: Callable[[str], None],
+    *,
+    every: Stream | None = None,
+    spec: object = None,
+    watch: Watch | None = None,
+) -> Started:
     """Give a network the start that the settings ask for, in place.
 
     Args:
@@ -31,12 +52,13 @@ def start(
         likelihood: Reads its outputs.
         data: The training examples.
         say: Receives what was copied from an earlier run.
+        every: The inputs of all examples, unlabelled ones among them, for learning without targets; None is ``data``.
+        spec: What the examples look like.
+        watch: Who is told of pre-training, and where it is kept.
 
     Returns:
-        The weights that were copied, by name, as they were.
-
-    Raises:
-        ConfigError: If the network is of a kind that a setting cannot be applied to.
+        What was copied, and what became of the layers. A network of a kind that a setting cannot be applied to is a
+        ``ConfigError``.
     """
     copied: dict[str, Tensor] = {}
     generator = torch.Generator(next(model.parameters()).device).manual_seed(settings.seed)
@@ -49,22 +71,11 @@ def start(
         rest = f"; as drawn: {', '.join(left)}" if left else ""
         copied = {name: p.detach().clone() for name, p in model.named_parameters() if name in done.copied}
         say(f"{len(done.copied)} of {len(done.copied) + len(left)} weights from {settings.start_from}{rest}")
+    if settings.features is not None:
+        make_features(model, settings.features, data, settings.seed)
     if settings.data_scale:
         data_driven_scale(model, next(iter(data.batches(0))).inputs)
-    if settings.pretrain:
-        if not isinstance(model, nn.Sequential):
-            raise ConfigError(
-                "layer-by-layer pre-training needs a chain of layers",
-                where="pretrain",
-                mend="use model=mlp, or pretrain=0",
-            )
-        pretrain_layerwise(
-            model,
-            data,
-            Supervised(likelihood),
-            epochs=settings.pretrain,
-            generator=torch.Generator().manual_seed(settings.seed + 1),
-        )
+    layers = pretrain(model, settings, likelihood, data, every=every or data, spec=spec, watch=watch or Watch(say=say))
     if settings.freeze:
         freeze(model, *settings.freeze)
-    return copied
+    return Started(copied, layers)

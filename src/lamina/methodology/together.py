@@ -9,6 +9,8 @@ import torch
 
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
+from lamina.methodology.neighbours import check_distance
+from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
 from lamina.optim.registry import read_optimizer
 from lamina.runs.lines import read_factors
@@ -33,6 +35,9 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_pairs(settings, problem)
     _check_optimizer(settings, problem)
     _check_rates(settings, card)
+    check_pretrain(settings)
+    _check_features(settings)
+    check_distance(settings.neighbours, problem)
     if settings.tie_to_start and settings.start_from is None:
         raise ConfigError("there is no start to be tied to", where="tie_to_start", mend="add --set start_from=RUN")
 
@@ -45,6 +50,11 @@ def _changed(settings: Settings, name: str) -> bool:
     """Return whether a setting is not its default."""
     (default,) = (entry.default for entry in fields(Settings) if entry.name == name)
     return bool(getattr(settings, name) != default)
+
+
+def _check_features(settings: Settings) -> None:
+    if settings.features is not None and settings.model != "mlp":
+        raise _refusal(f"{settings.model} reads the inputs themselves", "features", "use model=mlp")
 
 
 def _check_likelihood(settings: Settings, problem: Problem) -> None:

@@ -117,6 +117,7 @@ def _passes(plan: Plan) -> Trained:
         step=type(first.step).__name__,
         updates=sum(phase.updates for phase in phases),
         notes=[note for phase in phases for note in phase.notes],
+        pretrained=first.pretrained,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lamina.methodology.pretrained import PretrainedLayer
 from lamina.runs.predictor import Predictor
 from lamina.training.history import History
 
@@ -23,7 +24,8 @@ class Trained:
         threads: CPU threads used.
         step: Name of the step's class.
         updates: Updates made by this call.
-        notes: What the guard had to do.
+        notes: What the guard had to do, and what was chosen on the way.
+        pretrained: What became of the layers that were pre-trained, of the first pass.
     """
 
     predictor: Predictor
@@ -36,6 +38,7 @@ class Trained:
     step: str
     updates: int = 0
     notes: list[str] = field(default_factory=list)
+    pretrained: tuple[PretrainedLayer, ...] = ()
 
     @property
     def n_parameters(self) -> int:

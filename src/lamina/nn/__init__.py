@@ -23,7 +23,7 @@ from lamina.nn.ensemble import Ensemble, ensemble_error
 from lamina.nn.hints import with_hints, without_hints
 from lamina.nn.linear import linear
 from lamina.nn.mask_dropout import MaskDropout
-from lamina.nn.mlp import ACTIVATIONS, MLP, ResidualMLP
+from lamina.nn.mlp import ACTIVATIONS, MLP, POOLING_UNITS, ResidualMLP
 from lamina.nn.noise.gaussian_noise import GaussianNoise
 from lamina.nn.noise.insert import insert_noise
 from lamina.nn.noise.label_noise import label_noise
@@ -47,6 +47,7 @@ from lamina.nn.units.softmax_selector import SoftmaxSelector
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "POOLING_UNITS",
     "RBF",
     "BatchNorm",
     "ColumnEmbedding",

@@ -12,8 +12,11 @@ from lamina.nn.column_embedding import ColumnEmbedding, TableShape
 from lamina.nn.linear import Start, linear
 from lamina.nn.residual import Residual
 from lamina.nn.units.heaviside import Heaviside
+from lamina.nn.units.maxout import Maxout
 from lamina.nn.units.noisy_relu import NoisyReLU
+from lamina.nn.units.p_norm import PNorm
 from lamina.nn.units.scaled_tanh import ScaledTanh
+from lamina.nn.units.soft_maxout import SoftMaxout
 
 # Unit -> (its module, the starting weights that keep its signal's variance).
 ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Start]] = {
@@ -34,15 +37,68 @@ ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Start]] = {
     "tanh": (nn.Tanh, "glorot"),
 }
 
+# Units that have several affine maps each -> what builds them, with their own starting weights.
+POOLING_UNITS: dict[str, type[Maxout] | type[PNorm] | type[SoftMaxout]] = {
+    "maxout": Maxout,
+    "p_norm": PNorm,
+    "soft_maxout": SoftMaxout,
+}
 
-def _activation(name: str) -> tuple[Callable[[], nn.Module], Start]:
+
+def _activation(name: str, others: Sequence[str] = ()) -> tuple[Callable[[], nn.Module], Start]:
     if name not in ACTIVATIONS:
+        known = [*ACTIVATIONS, *others]
         raise ConfigError(
-            f'unknown activation "{name}"{nearest(name, list(ACTIVATIONS))}',
+            f'unknown activation "{name}"{nearest(name, known)}',
             where="MLP",
-            mend=f"choose one of {', '.join(ACTIVATIONS)}",
+            mend=f"choose one of {', '.join(known)}",
         )
     return ACTIVATIONS[name]
+
+
+def _hidden(
+    width: int, units: int, activation: str, pieces: int, generator: Generator | None
+) -> tuple[nn.Linear, nn.Module]:
+    if activation in POOLING_UNITS:
+        whole = POOLING_UNITS[activation](width, units, pieces, generator=generator)
+        return whole.affine, whole.pool
+    unit, start = _activation(activation, list(POOLING_UNITS))
+    return linear(width, units, start, generator), unit()
+
+
+def _first_of(shared: Sequence[Sequence[int]], n: int) -> dict[int, int]:
+    """Find the groups.
+
+    Returns:
+        For each layer that stands later in a group, the first of its group.
+
+    Raises:
+        ConfigError: If a group is no group of hidden layers, or two share one.
+    """
+    groups = [sorted(set(group)) for group in shared]
+    every = [k for group in groups for k in group]
+    once = len(set(every)) == len(every) and set(every) <= set(range(1, n + 1))
+    if not once or any(len(group) < 2 for group in groups):
+        raise ConfigError(
+            f"shared must name groups of at least two of the {n} hidden layers, each once, got "
+            f"{', '.join('+'.join(map(str, group)) for group in shared)}",
+            where="MLP",
+            mend="for instance 2+3: the second and the third",
+        )
+    return {k: group[0] for group in groups for k in group[1:]}
+
+
+def _share(one: nn.Module, other: nn.Linear, first: int, k: int) -> None:
+    # Two modules with the same parameters, and not one module twice: ``named_children`` gives each module once.
+    assert isinstance(one, nn.Linear)
+    if one.weight.shape != other.weight.shape:
+        raise ConfigError(
+            f"hidden layers {first} and {k} cannot share weights of shapes {tuple(one.weight.shape)} and "
+            f"{tuple(other.weight.shape)}",
+            where="MLP",
+            mend="give them as many inputs and as many units",
+        )
+    other.weight, other.bias = one.weight, one.bias
 
 
 class _Chain(nn.Sequential):
@@ -67,8 +123,10 @@ class MLP(_Chain):
     m is the dropout mask, divided by the probability of keeping so that evaluation needs no factor. The chain is flat:
     ``columns`` (a ``ColumnEmbedding``, only where the table has categories), ``dropout0`` (only with input dropout),
     then ``linear1``, ``norm1`` (only with batch norm), ``relu1`` (named for the unit), ``dropout1`` (only where p > 0),
-    …, ``output``; all but the first are PyTorch's own. Weights are a pure function of the generator: He's rule before
-    ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases are zero.
+    …, ``output``. A unit of ``POOLING_UNITS`` takes the largest, or a norm, of ``pieces`` affine maps of its own, all
+    of which ``linear1`` holds. Hidden layers of one group of ``shared`` are affine layers with one and the same
+    weights, whose gradient is the sum over its places (hard parameter sharing). Weights are a pure function of the
+    generator: He's rule before ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases are zero.
 
     Input (N, in_features), or (N, n_numeric + number of categories); output (N, n_outputs), unbounded numbers for a
     likelihood to read.
@@ -77,8 +135,10 @@ class MLP(_Chain):
         inputs: The number of input features, or a table's ``n_numeric`` and ``cardinalities``.
         n_outputs: Outputs that the likelihood reads (its ``n_outputs``).
         hidden: Units of each hidden layer; empty gives an affine map.
-        activation: g: one of ``ACTIVATIONS``.
+        activation: g: one of ``ACTIVATIONS`` or ``POOLING_UNITS``.
         dropout: Probability of dropping a hidden unit, in [0, 1).
+        pieces: Affine maps of a unit of ``POOLING_UNITS``, at least 1; other units have one.
+        shared: Groups of hidden layers, by number from 1 on, that share their weights; of as many inputs and units.
         input_dropout: Probability of dropping an input (after the embedding), in [0, 1).
         batch_norm: Normalise each affine layer's output over the mini-batch, before g.
         embedding_widths: Width of each categorical column's vector; None takes the customary rule.
@@ -98,24 +158,31 @@ class MLP(_Chain):
         activation: str = "relu",
         dropout: float = 0.0,
         *,
+        pieces: int = 2,
+        shared: Sequence[Sequence[int]] = (),
         input_dropout: float = 0.0,
         batch_norm: bool = False,
         embedding_widths: Sequence[int] | None = None,
         generator: Generator | None = None,
     ) -> None:
-        unit, start = _activation(activation)
-        at_least(1, owner="MLP", n_outputs=n_outputs)
+        if activation not in POOLING_UNITS:
+            _activation(activation, list(POOLING_UNITS))
+        at_least(1, owner="MLP", n_outputs=n_outputs, pieces=pieces)
         fraction(owner="MLP", dropout=dropout, input_dropout=input_dropout)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         width = _input_layers(layers, "MLP", inputs, embedding_widths, generator)
         if input_dropout:
             layers["dropout0"] = nn.Dropout(input_dropout)
+        first = _first_of(shared, len(hidden))
         for k, units in enumerate(hidden, start=1):
             at_least(1, owner="MLP", hidden=units)
-            layers[f"linear{k}"] = linear(width, units, start, generator)
+            affine, unit = _hidden(width, units, activation, pieces, generator)
+            if k in first:
+                _share(layers[f"linear{first[k]}"], affine, first[k], k)
+            layers[f"linear{k}"] = affine
             if batch_norm:
-                layers[f"norm{k}"] = nn.BatchNorm1d(units)
-            layers[f"{activation}{k}"] = unit()
+                layers[f"norm{k}"] = nn.BatchNorm1d(affine.out_features)
+            layers[f"{activation}{k}"] = unit
             if dropout:
                 layers[f"dropout{k}"] = nn.Dropout(dropout)
             width = units

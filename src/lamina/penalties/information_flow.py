@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from lamina.errors import ConfigError
-from lamina.penalties._passes import example_losses
+from lamina.nn.noise.weight_noise import WeightNoise
+from lamina.penalties._jets import chain
+from lamina.penalties._passes import example_losses, running_statistics_held
 from lamina.penalties.base import Context, Penalty
 
 
@@ -67,11 +69,15 @@ def information_flow(loss: Tensor, states: Sequence[Tensor]) -> Float[Tensor, ""
 
 @dataclass(frozen=True, slots=True)
 class InformationFlow(Penalty):
-    """``information_flow`` of a recurrent model's last pass under the mean loss.
+    """``information_flow`` of a recurrent model's last pass under the mean loss, or of a chain's hidden layers.
 
-    The model leaves its hidden states h_0, …, h_T of that pass, ``(N, H)`` each, in an attribute: a list that it makes
-    anew in every pass. ``torch.nn.RNN`` computes a whole sequence in one call and has no states one by one; a loop over
-    ``torch.nn.RNNCell`` has them. h_0 must be part of the graph: where it is zeros, give it ``requires_grad_()``.
+    A recurrent model leaves its hidden states h_0, …, h_T of that pass, ``(N, H)`` each, in an attribute: a list that
+    it makes anew in every pass. ``torch.nn.RNN`` computes a whole sequence in one call and has no states one by one; a
+    loop over ``torch.nn.RNNCell`` has them. h_0 must be part of the graph: where it is zeros, give it ``requires_grad_()``.
+
+    A chain of layers (``torch.nn.Sequential``, ``lamina.nn.MLP``) without that attribute gets a pass of its own, in
+    which h_0, …, h_T are what goes into each layer with weights but the first: its depth stands for time, and what
+    vanishes or explodes from layer to layer is held the same way.
 
     Attributes:
         states: Name of the attribute.
@@ -86,10 +92,14 @@ class InformationFlow(Penalty):
             A scalar, at least 0.
 
         Raises:
-            ConfigError: If the model has no such attribute, or without likelihood and targets.
+            ConfigError: If the model is no chain and has no such attribute, or without likelihood and targets.
         """
         model = getattr(context.model, "_orig_mod", context.model)
         states = getattr(model, self.states, None)
+        if states is None and isinstance(model, nn.Sequential | WeightNoise):
+            with running_statistics_held(model):
+                outputs, layers = _through_layers(context)
+            return information_flow(example_losses("InformationFlow", context, outputs).mean(), layers)
         if states is None:
             raise ConfigError(
                 f'the model leaves no "{self.states}"',
@@ -97,3 +107,14 @@ class InformationFlow(Penalty):
                 mend="keep the hidden states of the last pass, h_0 to h_T, in a list of that name",
             )
         return information_flow(example_losses("InformationFlow", context, context.outputs).mean(), states)
+
+
+def _through_layers(context: Context) -> tuple[Tensor, list[Tensor]]:
+    # The outputs of a chain, and what went into its layers with weights, the first one left out.
+    f, h = context.smooth()
+    inputs = []
+    for layer in chain(f):
+        if any(p.ndim > 1 for p in layer.parameters()):
+            inputs.append(h)
+        h = layer(h)
+    return h, inputs[1:]

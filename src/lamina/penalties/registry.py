@@ -13,6 +13,7 @@ from lamina.penalties.contractive import Contractive
 from lamina.penalties.curvature_smoothing import CurvatureSmoothing
 from lamina.penalties.double_backprop import DoubleBackprop
 from lamina.penalties.elastic_net import ElasticNet
+from lamina.penalties.information_flow import InformationFlow
 from lamina.penalties.l1 import L1
 from lamina.penalties.l2 import L2
 from lamina.penalties.manifold_tangent import ManifoldTangentProp
@@ -30,6 +31,7 @@ PENALTIES: dict[str, type[Penalty]] = {
     "double-backprop": DoubleBackprop,
     "elastic-net": ElasticNet,
     "entropy": ConditionalEntropy,
+    "information-flow": InformationFlow,
     "l1": L1,
     "l2": L2,
     "manifold-tangent": ManifoldTangentProp,

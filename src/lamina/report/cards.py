@@ -1,9 +1,12 @@
-"""What was run, and on what data: the cards at the head and the foot of the page."""
+"""What was run, on what data, and how layers learnt before: the cards at the head and the foot of the page."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from lamina.errors import CheckpointError
 
 PARTS = {"train": "training", "valid": "validation"}
 """How the page calls the parts of the split."""
@@ -155,3 +158,53 @@ class DataCard:
     warnings: tuple[Remark, ...] = ()
     sha256: str = ""
     columns_file: str = "report.json"
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie in each bin; one edge more than counts."""
+
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerCard:
+    """A hidden layer that learnt before the whole network did.
+
+    Args:
+        number: 1 for the layer next to the inputs.
+        of: How many layers did.
+        name: In the network.
+        units: Its units, or maps.
+        method: What it was trained as, for instance ``restricted Boltzmann machine``.
+        inputs: What its inputs were taken for, ``bernoulli`` or ``gaussian``, or empty.
+        figure: What ``loss`` in the history is.
+        history: ``epoch`` and ``loss``, a record an epoch.
+        weights: Of the layer.
+        activities: Of its units, over some training examples.
+        filters: PNG in base64, or empty; so are the others.
+        reconstructions: Pictures in the upper row, what the layers give back of them below.
+        samples: Drawn from the layer's machine and passed down.
+        n_filters: How many filters are shown.
+    """
+
+    number: int
+    of: int
+    name: str
+    units: int
+    method: str
+    inputs: str
+    figure: str
+    history: tuple[dict[str, Any], ...] = ()
+    weights: Histogram = Histogram()
+    activities: Histogram = Histogram()
+    filters: str = ""
+    reconstructions: str = ""
+    samples: str = ""
+    n_filters: int = 0
+
+    def __post_init__(self) -> None:
+        for image in (self.filters, self.reconstructions, self.samples):
+            if not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", image):
+                raise CheckpointError("the image of a layer is not base64", where="report")

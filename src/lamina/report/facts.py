@@ -16,7 +16,18 @@ from lamina.errors import CheckpointError
 from lamina.methodology.diagnosis import Diagnosis
 from lamina.methodology.score import Score
 from lamina.report import codec
-from lamina.report.cards import PARTS, Column, DataCard, LeftOut, Part, Remark, RunCard, State
+from lamina.report.cards import (
+    PARTS,
+    Column,
+    DataCard,
+    Histogram,
+    LayerCard,
+    LeftOut,
+    Part,
+    Remark,
+    RunCard,
+    State,
+)
 
 __all__ = [
     "LAYOUT",
@@ -29,8 +40,10 @@ __all__ = [
     "Curve",
     "DataCard",
     "FitFacts",
+    "Histogram",
     "Importance",
     "Kind",
+    "LayerCard",
     "LeftOut",
     "Mistake",
     "NumberFacts",
@@ -321,7 +334,8 @@ class FitFacts:
         history: A record an epoch, as in ``history.jsonl``: ``epoch``, ``loss``, ``valid_loss``, metrics,
             ``learning_rate``, ``grad_norm``, ``update_ratio``. Undefined numbers are None.
         examples: Whether rows and pictures of the data may be shown; if not, the worst mistakes are left out here
-            already, so that neither the page nor its data hold them.
+            already, so that neither the page nor its data hold them, and so are reconstructions.
+        pretraining: The layers that learnt before the whole network did.
         layout: Version of these records.
     """
 
@@ -331,10 +345,13 @@ class FitFacts:
     history: tuple[dict[str, Any], ...] = ()
     examples: bool = True
     layout: int = LAYOUT
+    pretraining: tuple[LayerCard, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.examples:
             object.__setattr__(self, "targets", tuple(replace(target, mistakes=()) for target in self.targets))
+            bare = tuple(replace(layer, reconstructions="") for layer in self.pretraining)
+            object.__setattr__(self, "pretraining", bare)
 
     def to_json(self) -> dict[str, Any]:
         """Return strict JSON values: no NaN, no infinity."""

@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lamina.report.cards import Histogram
 from lamina.report.facts import ClassFacts, Curve, NumberFacts
 from lamina.report.gather import thin_history
 
@@ -297,6 +298,32 @@ def predicted_over_true(key: str, facts: NumberFacts) -> str | None:
         f"{len(facts.truth)} test examples; on the dashed diagonal the prediction is exact.{intervals}",
         plot,
     )
+
+
+def histogram(key: str, title: str, found: Histogram, *, xlabel: str, ylabel: str) -> str | None:
+    """Draw how many values lie where, on a logarithmic scale where one bin towers above the others.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
+    if not found.counts:
+        return None
+    filled = [count for count in found.counts if count]
+    log = max(filled, default=0) > 200 * min(filled, default=1)
+
+    def plot(axes: Any) -> None:
+        widths = [b - a for a, b in zip(found.edges, found.edges[1:], strict=False)]
+        axes.bar(found.edges[:-1], found.counts, widths, align="edge", color=SERIES[0], alpha=0.85, linewidth=0)
+        if log:
+            axes.set_yscale("log")
+        else:
+            _whole_ticks(axes.yaxis)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.grid(False, axis="x")
+
+    said = f"Histogram of {sum(found.counts)} values, from {found.edges[0]:.3g} to {found.edges[-1]:.3g}."
+    return _draw(key, title, said, plot, height=0.75 * _HEIGHT)
 
 
 def residuals(key: str, facts: NumberFacts) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.io import read_json, write_file, write_json
 from lamina.methodology.score import Score, words
 from lamina.report import figures, text
+from lamina.report.cards import LayerCard
 from lamina.report.facts import LAYOUT, ClassFacts, FitFacts, Importance, ScoreRow, TargetFacts
 from lamina.report.gather import thin_history
 
@@ -54,6 +55,7 @@ def render(facts: FitFacts) -> str:
         "data": facts.data,
         "targets": [_section(target, place, facts) for place, target in enumerate(facts.targets)],
         "training": _training(facts),
+        "pretraining": [(layer, _layer_figures(layer)) for layer in facts.pretraining],
         "validated": any("valid_loss" in record for record in facts.history[-50:]),
         "most": _MOST,
         "style": trusted((_folder() / "style.css").read_text(encoding="utf-8")),
@@ -185,6 +187,27 @@ def _training(facts: FitFacts) -> dict[str, Markup]:
             "rate", "Learning rate over epochs", history, {"learning_rate": "learning rate"}, ylabel="learning rate"
         ),
     }  # fmt: skip
+    return {name: trusted(svg) for name, svg in drawn.items() if svg is not None}
+
+
+def _layer_figures(layer: LayerCard) -> dict[str, Markup]:
+    """Draw how a layer learnt and what became of its numbers.
+
+    Returns:
+        Figures by name.
+    """
+    key, place = f"l{layer.number}", f"of layer {layer.number}"
+    drawn = {
+        "loss": figures.curves(
+            f"{key}-loss", f"Pre-training {place} over epochs", layer.history, {"loss": layer.figure}, ylabel="loss"
+        ),
+        "weights": figures.histogram(
+            f"{key}-weights", f"Weights {place}", layer.weights, xlabel="weight", ylabel="weights"
+        ),
+        "activities": figures.histogram(
+            f"{key}-activities", f"Activities {place}", layer.activities, xlabel="activity", ylabel="units x examples"
+        ),
+    }
     return {name: trusted(svg) for name, svg in drawn.items() if svg is not None}
 
 

@@ -156,6 +156,8 @@ OURS = {
     "error.txt",
     "tensorboard",
     "tensorboard-second",
+    "pretraining",
+    "pretraining-second",
     "decoded.npy",
 }
 """Every name that a run writes into its folder; ``--overwrite`` removes these and nothing else."""

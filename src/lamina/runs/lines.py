@@ -187,3 +187,23 @@ def _factor(text: str, what: str) -> float:
             mend="to stop a layer, name it in freeze" if value == 0 else "write slower=0.5",
         )
     return value
+
+
+def read_groups(groups: Sequence[str]) -> list[list[int]]:
+    """Read groups of hidden layers, each their numbers with ``+`` between.
+
+    Args:
+        groups: For instance ``["2+3", "4+5+6"]``.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ConfigError: If one is not written so.
+    """
+    for group in groups:
+        if not all(part.strip().isdecimal() and len(part.strip()) < 6 for part in group.split("+")):
+            raise ConfigError(
+                f"share {shown(group)} names no hidden layers", where="share", mend="write share=2+3, or share=2+3,4+5"
+            )
+    return [[int(part) for part in group.split("+")] for group in groups]

@@ -13,6 +13,7 @@ from torch import nn
 from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.errors import CheckpointError, ConfigError, LaminaError, nearest, shown
 from lamina.nn import MLP, Ensemble, PixelScaling
+from lamina.runs.features import feature_layers
 from lamina.vision import small_resnet
 
 Spec = VectorSpec | ImageSpec
@@ -130,13 +131,23 @@ class Builder:
     help: str
 
 
-def _mlp(spec: VectorSpec, n_outputs: int, generator: torch.Generator | None, **arguments: Any) -> nn.Module:
-    return MLP(spec, n_outputs, generator=generator, **arguments)
+def _mlp(
+    spec: VectorSpec, n_outputs: int, generator: torch.Generator | None, features: str | None = None, **arguments: Any
+) -> nn.Module:
+    if features is None:
+        return MLP(spec, n_outputs, generator=generator, **arguments)
+    layers, width = feature_layers(features, spec)
+    layers.update(MLP(width, n_outputs, generator=generator, **arguments).named_children())
+    return nn.Sequential(layers)
 
 
 def _flat_mlp(
-    spec: ImageSpec, n_outputs: int, generator: torch.Generator | None, **arguments: Any
+    spec: ImageSpec, n_outputs: int, generator: torch.Generator | None, features: str | None = None, **arguments: Any
 ) -> Mapping[str, nn.Module]:
+    if features is not None:
+        layers, width = feature_layers(features, spec)
+        layers.update(MLP(width, n_outputs, generator=generator, **arguments).named_children())
+        return layers
     chain = MLP(spec.channels * spec.height * spec.width, n_outputs, generator=generator, **arguments)
     return OrderedDict([("flatten", nn.Flatten()), *chain.named_children()])
 

@@ -121,6 +121,14 @@ def _pairs(value: object) -> str:
     return text
 
 
+def _pretrain(value: object) -> str:
+    from lamina.runs.pretrain_line import read_pretrain
+
+    text = str(value).strip()
+    read_pretrain(text)
+    return text
+
+
 def _slower(value: object) -> tuple[str, ...]:
     from lamina.runs.lines import read_factors
 
@@ -135,6 +143,7 @@ _LINES: dict[str, Callable[[object], object]] = {
     "likelihood": _likelihood,
     "optimizer": _optimizer,
     "pairs": _pairs,
+    "pretrain": _pretrain,
     "slower": _slower,
 }
 

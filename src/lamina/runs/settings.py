@@ -44,7 +44,17 @@ class Settings:
         "hard_tanh",
         "scaled_tanh",
         "step",
+        "maxout",
+        "p_norm",
+        "soft_maxout",
     ] = _setting("relu", "hidden non-linearity")
+    pieces: int | None = _setting(None, "affine maps of a maxout, p_norm or soft_maxout unit, 2 unless given", 1, 1024)
+    features: str | None = _setting(
+        None,
+        "what is made of the inputs once, in front of an mlp, NAME[:OPTION=VALUE...]: omp:atoms=128:k=1, "
+        "k-means:centroids=200:size=6",
+    )
+    share: tuple[str, ...] = _setting((), "hidden layers that are one and the same, by number, for instance 2+3")
     dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
     dropout_inference: Literal["weight-scaling", "monte-carlo", "geometric"] = _setting(
         "weight-scaling", "how a network trained with dropout answers: scaled weights, or sub-networks averaged"
@@ -141,7 +151,11 @@ class Settings:
         None, "scheme of the starting weights, for instance xavier, uniform, sparse, orthogonal; chosen by the units"
     )
     data_scale: bool = _setting(False, "rescale the starting weights on one batch, so that every layer has unit spread")
-    pretrain: int = _setting(0, "epochs of layer-by-layer pre-training a hidden layer, for an mlp", 0, 1_000_000)
+    pretrain: str | None = _setting(
+        None,
+        "how the hidden layers of an mlp learn first, NAME[:OPTION=VALUE...]: rbm:epochs=10:rate=0.05, autoencoder, "
+        "denoising:corruption=0.25, discriminative:epochs=3; none",
+    )
     start_from: str | None = _setting(None, "run folder whose weights are the start, where names and shapes agree")
     freeze: tuple[str, ...] = _setting((), "layers that keep their starting weights, by name, for instance linear1")
     slower: tuple[str, ...] = _setting(
@@ -170,6 +184,9 @@ class Settings:
     header: bool = _setting(True, "the first row of a text table holds the names")
 
     # what is reported
+    neighbours: Literal["none", "euclidean", "tangent"] = _setting(
+        "none", "also compare with the nearest training examples, for pictures by tangent distance too", safe=True
+    )
     importance: bool = _setting(True, "permutation importance of the columns", safe=True)
     examples: bool = _setting(True, "show the worst mistakes with their inputs in the report", safe=True)
     require: Literal["none", "baseline"] = _setting(

@@ -31,6 +31,7 @@ class ProgressFacts:
         valid: Latest validation figure, or None.
         best: Best validation figure so far and its epoch, or None.
         metric: Name of the figure watched on validation.
+        layer: The layer that is pre-trained, in words; empty where the whole network is.
         seconds: Since the start of training; ``seconds_per_epoch`` and ``seconds_left`` are estimates or None.
     """
 
@@ -45,6 +46,7 @@ class ProgressFacts:
     seconds: float
     seconds_per_epoch: float | None
     seconds_left: float | None
+    layer: str = ""
 
 
 class Display(Protocol):

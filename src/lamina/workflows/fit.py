@@ -18,12 +18,14 @@ from lamina.errors import CheckNotMet, CheckpointError, ConfigError, DataError, 
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
 from lamina.methodology.image_problem import problem_of_images, split_of_pictures
+from lamina.methodology.neighbours import neighbours
 from lamina.methodology.problem import Problem
 from lamina.methodology.reference import Reference, references
 from lamina.methodology.table_problem import Findings, problem_of_table
 from lamina.methodology.train import Hooks, Trained, train
 from lamina.report.facts import FitFacts
 from lamina.report.page import render_to
+from lamina.report.pretraining import layer_cards
 from lamina.runs.folder import RunFolder, versions
 from lamina.runs.settings import Settings
 from lamina.training.device import find_device
@@ -34,6 +36,7 @@ from lamina.workflows.facts import Scored, importance_facts, leading_metric, sco
 from lamina.workflows.session import Session, command_line
 from lamina.workflows.source import Opened, open_source, table_of
 from lamina.workflows.telling import (
+    layer_teller,
     plain_scores,
     progress_teller,
     tell_baselines,
@@ -254,10 +257,12 @@ class _Fit:
         display, problem, settings = self.display, session.problem, session.settings
         display.working("baselines")
         baselines = references(problem, seed=settings.seed)
+        baselines += neighbours(problem, settings.neighbours, seed=settings.seed)
         tell_baselines(display, problem, baselines, settings.seed)
         display.training(in_words(model_card(settings, problem), settings))
         hooks = Hooks(
             progress=progress_teller(display, settings.monitor or "loss"),
+            layer_progress=layer_teller(display),
             say=lambda text: display.fact("note", "training", text),
             folder=session.folder.path,
             resume=resume,
@@ -302,7 +307,9 @@ class _Fit:
             sections.append(section)
         run = session.run_card(trained, time.monotonic() - self.began)
         records = tuple(trained.history.records)
-        return FitFacts(run, session.data_card(), tuple(sections), records, settings.examples), scored
+        layers = layer_cards(trained.pretrained)
+        whole = FitFacts(run, session.data_card(), tuple(sections), records, settings.examples, pretraining=layers)
+        return whole, scored
 
     def failed(self, session: Session, error: DivergedError) -> None:
         """Leave a short report that says what went wrong."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lamina.errors import CheckpointError, ConfigError, Interrupted, shown
+from lamina.errors import CheckpointError, ConfigError, Interrupted, nearest, shown
 from lamina.io import (
     lock_folder,
     make_folder,
@@ -24,7 +24,7 @@ from lamina.io import (
 )
 from lamina.recipes.catalogue import Entry, find_entry
 from lamina.recipes.draw import drawn
-from lamina.recipes.recipe import Check, Options, Outcome, load_recipe
+from lamina.recipes.recipe import Check, Options, Outcome, Recipe, load_recipe
 from lamina.recipes.runner import Finished, Standing, run_jobs
 from lamina.runs.folder import versions
 from lamina.workflows.display import Display, Silent
@@ -67,6 +67,7 @@ def reproduce(
     out: str | None = None,
     resume: str | None = None,
     jobs: int = 1,
+    rows: str | None = None,
     data_dir: str | None = None,
     offline: bool = False,
     display: Display | None = None,
@@ -76,6 +77,9 @@ def reproduce(
     Each finished job is a line of the folder's log. A run that ended early goes on by the same ``out`` or by
     ``resume``, without doing finished jobs again, and leaves the same tables as one that was not interrupted.
 
+    A recipe with rows is filled bit by bit: each call on its folder may ask for other rows and more seeds, and the
+    tables hold all that is done. Lines of the log of another machine's folder may be added to this one's.
+
     Args:
         name: The recipe; may be left out with ``resume``.
         seeds: How many seeds; the recipe's own number unless given.
@@ -83,6 +87,7 @@ def reproduce(
         out: The folder; ``runs/reproduce-<name>-<number>`` if not given.
         resume: A folder to go on with; it keeps its recipe, seeds and form.
         jobs: Processes that work at once.
+        rows: Which rows of the tables, names with commas between them; all unless given. Only some recipes have them.
         data_dir: Where named data sets lie.
         offline: Never fetch data.
         display: Shows what goes on.
@@ -121,11 +126,12 @@ def reproduce(
         raise ConfigError(
             "no recipe was named", where="lamina reproduce", mend="`lamina reproduce` alone lists the recipes"
         )
-    options = Options(seeds or (entry.seeds if not quick else min(entry.seeds, 2)), quick, data_dir, offline)
-    if card is not None:
-        _refuse_other(card, entry, options, resume or out or "")
     _, recipe = load_recipe(entry.name)
-    if card is None:
+    seeds = seeds or (entry.seeds if not quick else min(entry.seeds, 2))
+    options = Options(seeds, quick, data_dir, offline, _named_rows(rows, entry, recipe))
+    if card is not None:
+        _refuse_other(card, entry, options, resume or out or "", fillable=bool(recipe.rows))
+    else:
         facts = recipe.settle(options, lambda text: display.fact("data", "", text))
         folder = new_numbered("runs", f"reproduce-{entry.name}") if out is None else make_folder(out)
         card = {
@@ -139,6 +145,7 @@ def reproduce(
         with lock_folder(folder):
             write_json(folder / CARD, card, "recipe")
     folder = Path(resume or out or folder)
+    card["seeds"] = options.seeds  # of this call, where a recipe is filled bit by bit
     display.started(str(folder), 0, "cpu", jobs)
     with lock_folder(folder):
         sweep(folder)
@@ -164,11 +171,32 @@ def _refuse_filled(out: str) -> None:
         )
 
 
-def _refuse_other(card: dict[str, Any], entry: Entry, options: Options, folder: str) -> None:
+def _named_rows(rows: str | None, entry: Entry, recipe: Recipe) -> tuple[str, ...]:
+    """Return the rows asked for; none stands for all.
+
+    Raises:
+        ConfigError: If the recipe has no such row, or none that can be asked for.
+    """
+    if rows is None:
+        return ()
+    if not recipe.rows:
+        raise ConfigError(f"{entry.name} is run as a whole", where="--rows", mend="leave it out")
+    asked = tuple(part.strip().casefold() for part in rows.split(","))
+    for name in asked:
+        if name not in recipe.rows:
+            raise ConfigError(
+                f'{entry.name} has no row "{shown(name)}"{nearest(name, list(recipe.rows))}',
+                where="--rows",
+                mend=f"name some of {','.join(recipe.rows)}",
+            )
+    return asked
+
+
+def _refuse_other(card: dict[str, Any], entry: Entry, options: Options, folder: str, *, fillable: bool = False) -> None:
     differ = [
         f"{what} {shown(card[what])}, now {shown(now)}"
         for what, now in (("recipe", entry.name), ("seeds", options.seeds), ("quick", options.quick))
-        if card[what] != now
+        if card[what] != now and not (fillable and what == "seeds")
     ]
     ours = versions()
     differ += [f"{what} {shown(was)}, now {shown(ours.get(what))}" for what, was in card["versions"].items()

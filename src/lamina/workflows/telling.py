@@ -111,6 +111,38 @@ def progress_teller(display: Display, metric: str) -> Callable[[Run, float, floa
     return show
 
 
+def layer_teller(display: Display) -> Callable[[str, Run, float, float, float | None], None]:
+    """Return what is called while layers are pre-trained: it hands all on to the display.
+
+    Args:
+        display: Shows it.
+
+    Returns:
+        The function.
+    """
+
+    def show(layer: str, run: Run, fraction: float, seconds: float, left: float | None) -> None:
+        peek = run.history.peek().get("loss") if run.position else None
+        display.progress(
+            ProgressFacts(
+                epoch=run.epoch,
+                max_epochs=run.max_epochs,
+                fraction=fraction,
+                train=peek if peek is not None else run.history.current.get("loss"),
+                valid=None,
+                best=None,
+                best_epoch=None,
+                metric="loss",
+                seconds=seconds,
+                seconds_per_epoch=seconds / run.epoch if run.epoch else None,
+                seconds_left=left,
+                layer=layer,
+            )
+        )
+
+    return show
+
+
 def tell_results(
     display: Display, folder: RunFolder, facts: FitFacts, scored: Sequence[Scored], trained: Trained
 ) -> None:

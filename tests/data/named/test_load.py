@@ -45,6 +45,15 @@ def test_listing_imports_nothing_heavy():
         "california-housing",
         "mnist",
         "fashion-mnist",
+        "mnist-basic",
+        "mnist-rotation",
+        "mnist-random-background",
+        "mnist-image-background",
+        "mnist-background-rotation",
+        "rectangles",
+        "rectangles-images",
+        "convex",
+        "two-moons",
     ]
 
 
@@ -60,7 +69,7 @@ def test_cards(tmp_path):
         assert isinstance(card, DataCard)
         assert card.kind in {"table", "pictures"}
         assert all((card.description, card.source, card.licence))
-        assert card.where in {"with scikit-learn", "to be fetched"}
+        assert card.where in {"with scikit-learn", "to be fetched", "computed"}
         assert is_named(card.name)
     assert not is_named("cifar")
 
@@ -188,7 +197,8 @@ class TestPlaces:
         with pytest.raises(MachineError, match="no home folder") as caught:
             cache_folder()
         assert "--data-dir" in caught.value.mend
-        assert list_named()[-1].where == "to be fetched" or os.environ.get("LAMINA_DATA")
+        where = {card.name: card.where for card in list_named()}
+        assert where["mnist"] == "to be fetched" or os.environ.get("LAMINA_DATA")
 
     def test_F9_unresolved_home(self, monkeypatch):
         monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: "~/.cache/lamina")

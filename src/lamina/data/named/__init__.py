@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.data.named.catalogue import ENTRIES, Entry, entry
+from lamina.data.named.catalogue import ENTRIES, Entry, entry, folded
 from lamina.data.named.places import data_folder, find
 from lamina.errors import MachineError, shown
 
 if TYPE_CHECKING:
     from lamina.data.images.imageset import ImageSet
     from lamina.data.named.check import FileCheck
-    from lamina.data.named.load import NamedTable
+    from lamina.data.named.table import NamedTable
 
 __all__ = ["DataCard", "check_named", "is_named", "list_named", "load_named"]
 
@@ -31,7 +31,8 @@ class DataCard:
         source: Who made it, where it was published.
         licence: As its source states it.
         bytes: Size on the disk, or of what is fetched; 0 where that is not known.
-        where: ``with scikit-learn``, the folder it lies in, or ``to be fetched``.
+        where: ``with scikit-learn``, ``computed``, the folder that it or what it is made from lies in, or ``to be
+            fetched``.
     """
 
     name: str
@@ -57,9 +58,8 @@ def list_named(data_dir: str | os.PathLike[str] | None = None) -> list[DataCard]
 
 
 def is_named(name: str) -> bool:
-    """Return whether a data set has this name."""
-    folded = name.strip().casefold().replace("_", "-")
-    return any(one.name == folded for one in ENTRIES)
+    """Return whether a data set has this name, with options behind it or without."""
+    return any(one.name == folded(name) for one in ENTRIES)
 
 
 def load_named(
@@ -72,7 +72,8 @@ def load_named(
     """Read a data set, fetching its files first if they are not there.
 
     Args:
-        name: Its name; ``list_named()`` has them all.
+        name: Its name; ``list_named()`` has them all. Those that are computed take options, for instance
+            ``mnist-rotation:train=1000:valid=200:test=5000:seed=1``.
         data_dir: Folder of data sets; by default ``LAMINA_DATA``, else the platform's cache folder.
         offline: Never use the network.
         say: Called with lines for the user while files are fetched.
@@ -81,7 +82,7 @@ def load_named(
         A table, or pictures; the parts are set where the source fixes them (MNIST: train and test).
 
     Raises:
-        ConfigError: If there is no such name.
+        ConfigError: If there is no such name or option.
         DataError: If a file is damaged or not the published one.
         MachineError: If a file cannot be had: names, sizes, hashes, and the folder to put them into.
     """  # noqa: DOC502
@@ -112,6 +113,8 @@ def check_named(name: str, *, data_dir: str | os.PathLike[str] | None = None) ->
 def _where(one: Entry, data_dir: str | os.PathLike[str] | None) -> str:
     if one.bundled:
         return "with scikit-learn"
+    if one.computed:
+        return _where(entry(one.made_from), data_dir) if one.made_from else "computed"
     try:
         folder = data_folder(data_dir)
     except MachineError:

@@ -48,8 +48,10 @@ class Entry:
         target: Name of the column to predict; empty for pictures.
         bytes: Size on the disk, or of what is fetched; 0 where that is not known.
         mirrors: Addresses tried in turn, each followed by the file's name (or by nothing, if it ends with ``=``).
-        files: What is fetched; empty for the sets that come with scikit-learn.
+        files: What is fetched; empty for the sets that come with scikit-learn and for those that are computed.
         classes: Names of the classes of pictures.
+        rule: The function of ``lamina.data.generated`` that computes it; empty for the others.
+        made_from: The data set that it is computed from, if from one.
     """
 
     name: str
@@ -64,11 +66,18 @@ class Entry:
     mirrors: tuple[str, ...] = ()
     files: tuple[RemoteFile, ...] = ()
     classes: tuple[str, ...] = ()
+    rule: str = ""
+    made_from: str = ""
+
+    @property
+    def computed(self) -> bool:
+        """Whether it is made on the spot by a rule."""
+        return bool(self.rule)
 
     @property
     def bundled(self) -> bool:
         """Whether it is installed with scikit-learn."""
-        return not self.files
+        return not self.files and not self.computed
 
 
 _UCI = "CC BY 4.0 (UCI Machine Learning Repository)"
@@ -111,6 +120,19 @@ _FASHION_FILES = (
         10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 )  # fmt: skip
+
+_VARIATIONS = "Larochelle, Erhan, Courville, Bergstra & Bengio, ICML 2007, made anew"
+
+
+def _variation(name: str, rule: str, description: str, *, photographs: bool = False) -> Entry:
+    """Return a set made of MNIST's digits."""
+    source = f"{_VARIATIONS} from MNIST" + (" and photographs" if photographs else "")
+    return Entry(
+        name, "pictures", 62_000, f"{description}, 28 x 28 grey, 10 classes, 10,000 + 2,000 + 50,000", source,
+        "that of MNIST", "classification", bytes=sum(file.size for file in _MNIST_FILES), classes=_DIGITS, rule=rule,
+        made_from="mnist",
+    )  # fmt: skip
+
 
 ENTRIES = (
     Entry(
@@ -168,21 +190,55 @@ ENTRIES = (
             "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
         ),
     ),
+    _variation("mnist-basic", "mnist_basic", "digits, few of them for training"),
+    _variation("mnist-rotation", "mnist_rotation", "digits turned by any angle"),
+    _variation("mnist-random-background", "mnist_random_background", "digits with noise behind them"),
+    _variation(
+        "mnist-image-background", "mnist_image_background", "digits with photographs behind them", photographs=True
+    ),
+    _variation(
+        "mnist-background-rotation", "mnist_background_rotation", "turned digits with photographs behind them",
+        photographs=True,
+    ),
+    Entry(
+        "rectangles", "pictures", 51_200, "outlines of rectangles, wide or tall, 28 x 28 grey, 1,000 + 200 + 50,000",
+        _VARIATIONS, "none needed: it is computed", "classification", classes=("wide", "tall"), rule="rectangles",
+    ),
+    Entry(
+        "rectangles-images", "pictures", 62_000,
+        "wide and tall pieces of photographs on others, 28 x 28 grey, 10,000 + 2,000 + 50,000",
+        f"{_VARIATIONS} from photographs", "none needed: it is computed", "classification",
+        classes=("wide", "tall"), rule="rectangles_image",
+    ),
+    Entry(
+        "convex", "pictures", 58_000, "white shapes, convex or not, 28 x 28 grey, 6,000 + 2,000 + 50,000",
+        _VARIATIONS, "none needed: it is computed", "classification", classes=("not convex", "convex"), rule="convex",
+    ),
+    Entry(
+        "two-moons", "table", 1_000, "two half circles that reach into each other, blurred, by 2 numbers",
+        "as scikit-learn's make_moons, with random angles", "none needed: it is computed", "classification", "moon",
+        rule="two_moons",
+    ),
 )  # fmt: skip
+
+
+def folded(name: str) -> str:
+    """Return a name as it is compared: without its options, case and spaces do not matter, ``_`` is read as ``-``."""
+    return name.partition(":")[0].strip().casefold().replace("_", "-")
 
 
 def entry(name: str) -> Entry:
     """Return the facts of a data set.
 
     Args:
-        name: Its name; case does not matter, and ``_`` is read as ``-``.
+        name: Its name, see ``folded``; options behind it, ``convex:train=500``, are for who reads it.
 
     Raises:
         ConfigError: If there is none of that name.
     """
-    folded = name.strip().casefold().replace("_", "-")
+    wanted = folded(name)
     for one in ENTRIES:
-        if one.name == folded:
+        if one.name == wanted:
             return one
     known = [one.name for one in ENTRIES]
     raise ConfigError(

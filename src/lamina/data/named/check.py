@@ -16,7 +16,7 @@ class FileCheck:
     """The state of one file.
 
     Args:
-        file: Its name, or the data set's where it comes with scikit-learn.
+        file: Its name, or the data set's where it comes with scikit-learn or is computed.
         where: Where it lies; empty if it is not there.
         ok: Whether every byte is right.
         what: What was found, for the user.
@@ -39,6 +39,10 @@ def check(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> list[
         found = load(name)
         right = len(found) == one.n
         return [FileCheck(one.name, "scikit-learn", right, f"{len(found):,} examples" + ("" if right else "!"))]
+    if one.computed:
+        if one.made_from:
+            return check(one.made_from, data_dir=data_dir)
+        return [FileCheck(one.name, "computed", ok=True, what="has no files")]
     folder = data_folder(data_dir)
     results = []
     for file in one.files:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from lamina.data.named.fetch import Say, fetch
 from lamina.data.named.idx import check_pair, parse_idx, read_unpacked
 from lamina.data.named.network import Rules
 from lamina.data.named.places import data_folder, find
+from lamina.data.named.table import NamedTable
 from lamina.errors import DataError, shown
+from lamina.io.option_lines import read_options
 
 _LOADERS = {
     "digits": "load_digits",
@@ -31,28 +32,6 @@ _LOADERS = {
 }
 _ARCHIVE_CAP = 64 * 2**20
 _MEND = "delete the file so that it is fetched again, or put the published one there"
-
-
-@dataclass(frozen=True)
-class NamedTable:
-    """A data set with named columns.
-
-    Args:
-        name: The data set's name.
-        columns: Column name to (N,) array of numbers, or of text for classes; the target is among them.
-        target: Name of the column to predict.
-        task: ``classification`` or ``regression``.
-        notes: What was done to the published numbers.
-    """
-
-    name: str
-    columns: dict[str, NDArray[Any]]
-    target: str
-    task: str
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.columns[self.target])
 
 
 def load(
@@ -69,6 +48,15 @@ def load(
         A table or pictures.
     """
     one = entry(name)
+    options = name.split(":")[1:]
+    if one.computed:
+        from lamina.data.named.computed import compute
+
+        source = (
+            load(one.made_from, data_dir=data_dir, offline=offline, rules=rules, say=say) if one.made_from else None
+        )
+        return compute(one, options, source)
+    read_options(one.name, options, {}, where="data")
     if one.bundled:
         return _digits(one) if one.kind == "pictures" else _bundled_table(one)
     folder = data_folder(data_dir)
