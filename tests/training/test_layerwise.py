@@ -11,7 +11,8 @@ from lamina.errors import ConfigError
 from lamina.initialisers import initialise
 from lamina.likelihoods import Categorical
 from lamina.nn import MLP
-from lamina.training import GradientStep, Loss, Supervised, fit
+from lamina.training import Callback, GradientStep, Loss, Run, Supervised, fit
+from lamina.training.hidden_layers import HiddenLayer, hidden_layers
 from lamina.training.layerwise import pretrain_layerwise
 from training.problems import blobs, stream
 
@@ -104,6 +105,25 @@ def test_I11_a_round_is_ordinary_training_of_the_grown_network() -> None:
     pretrain_layerwise(net, stream(), Supervised(Categorical(3)), epochs=3)
     fit(GradientStep(plain, Supervised(Categorical(3)), torch.optim.Adam(plain.parameters())), stream(), max_epochs=3)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), plain.parameters(), strict=True))
+
+
+def test_I11_each_round_tells_its_own_callbacks() -> None:
+    kept: list[tuple[str, int, list[float]]] = []
+
+    class Kept(Callback):
+        def __init__(self, layer: HiddenLayer) -> None:
+            self.layer = layer
+
+        def on_end(self, run: Run) -> None:
+            kept.append((self.layer.name, self.layer.number, run.history.series("loss")))
+
+    net = network()
+    pretrain_layerwise(
+        net, stream(), Supervised(Categorical(3)), epochs=2, callbacks=lambda layer: [Kept(layer)], generator=seeded()
+    )
+    layers, _ = hidden_layers(net, "test")
+    assert [(name, number) for name, number, _ in kept] == [(layer.name, layer.number) for layer in layers]
+    assert all(len(losses) == 2 for _, _, losses in kept)
 
 
 def test_I11_starts_a_deep_sigmoid_network_that_hardly_learns_by_itself() -> None:

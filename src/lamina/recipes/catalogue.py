@@ -93,6 +93,42 @@ ENTRIES = (
         2,
         330.0,
     ),
+    Entry(
+        "hinton2006",
+        "A deep autoencoder that starts as a stack of restricted Boltzmann machines keeps far more of a picture in 30 "
+        "numbers, or in 2, than as many principal components.",
+        "Hinton & Salakhutdinov 2006",
+        "lamina.recipes.hinton2006",
+        1,
+        40.0,
+    ),
+    Entry(
+        "larochelle2009",
+        "Deep networks of logistic units do better when their layers are first trained one by one without targets: by "
+        "autoencoders, and more so by restricted Boltzmann machines.",
+        "Larochelle, Bengio, Louradour & Lamblin 2009, section 6; Hinton, Osindero & Teh 2006; Bengio et al. 2006",
+        "lamina.recipes.larochelle2009",
+        2,
+        130.0,
+    ),
+    Entry(
+        "vincent2008",
+        "On eight sets of pictures pre-trained deep networks err less than support vector machines on most; with "
+        "denoising autoencoders about as little as with restricted Boltzmann machines.",
+        "Vincent, Larochelle, Bengio & Manzagol 2008; Larochelle, Erhan, Courville, Bergstra & Bengio 2007",
+        "lamina.recipes.vincent2008",
+        2,
+        330.0,
+    ),
+    Entry(
+        "salakhutdinov2008",
+        "More sweeps of contrastive divergence give machines of higher likelihood on MNIST, by annealed importance "
+        "sampling; a deep belief network's bound can be estimated the same way.",
+        "Salakhutdinov & Murray 2008",
+        "lamina.recipes.salakhutdinov2008",
+        1,
+        90.0,
+    ),
 )
 
 

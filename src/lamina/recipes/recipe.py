@@ -27,12 +27,18 @@ class Options:
         quick: The smaller form.
         data_dir: Where named data sets lie.
         offline: Never fetch data.
+        rows: Which rows of the recipe's tables, by name; empty is all.
     """
 
     seeds: int
     quick: bool = False
     data_dir: str | None = None
     offline: bool = False
+    rows: tuple[str, ...] = ()
+
+    def wants(self, row: str) -> bool:
+        """Return whether a row was asked for."""
+        return not self.rows or row in self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +162,14 @@ class Recipe:
         plan: ``plan(options, facts, results) -> Plan``; asked again when its jobs are done, until it names no new one.
         conclude: ``conclude(options, facts, results) -> Outcome``.
         settle: ``settle(options, say) -> facts``: what has to be found out before the first job; JSON's types.
+        rows: Names of the rows that can be asked for one by one. A recipe that has some is filled bit by bit: its plan
+            is the jobs of the rows and seeds that are asked for and whatever else is done.
     """
 
     plan: Callable[[Options, Facts, Results], Plan]
     conclude: Callable[[Options, Facts, Results], Outcome]
     settle: Callable[[Options, Callable[[str], None]], dict[str, Any]] = _nothing_to_settle
+    rows: tuple[str, ...] = ()
 
 
 def load_recipe(name: str) -> tuple[Entry, Recipe]:

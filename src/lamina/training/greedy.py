@@ -107,17 +107,19 @@ def pretrain_greedy(
     mode = network.training
     network.eval()
     done: list[GreedyLayer] = []
-    for layer, length in zip(chain, lengths, strict=True):
-        below = nn.Sequential(OrderedDict([*_all(done), *layer.before.named_children()]))
-        inputs = encoded(below, data, passing if done else "means")
-        step = learner.step(layer, inputs, generator)
-        history = fit(step, inputs, max_epochs=length, callbacks=callbacks(layer) if callbacks else ())
-        learner.adopt(step.model, layer)
-        network.eval()
-        done.append(GreedyLayer(layer, step.model.eval(), history))
-    for p in network.parameters():
-        p.grad = None
-    network.train(mode)
+    try:
+        for layer, length in zip(chain, lengths, strict=True):
+            below = nn.Sequential(OrderedDict([*_all(done), *layer.before.named_children()]))
+            inputs = encoded(below, data, passing if done else "means")
+            step = learner.step(layer, inputs, generator)
+            history = fit(step, inputs, max_epochs=length, callbacks=callbacks(layer) if callbacks else ())
+            learner.adopt(step.model, layer)
+            network.eval()
+            done.append(GreedyLayer(layer, step.model.eval(), history))
+    finally:
+        for p in network.parameters():
+            p.grad = None
+        network.train(mode)
     return done
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 from lamina.data.stream import Stream
 from lamina.errors import ConfigError
 from lamina.nn.linear import linear
+from lamina.training.callback import Callback
 from lamina.training.fit import fit
 from lamina.training.gradient_step import GradientStep
-from lamina.training.hidden_layers import hidden_layers
+from lamina.training.hidden_layers import HiddenLayer, hidden_layers
 from lamina.training.objective import Objective
 from lamina.training.transfer import hold_in_evaluation
 
@@ -29,6 +30,7 @@ def pretrain_layerwise(
     epochs: int = 1,
     train_lower: bool = True,
     make_optimizer: MakeOptimizer = torch.optim.Adam,
+    callbacks: Callable[[HiddenLayer], Sequence[Callback]] | None = None,
     generator: Generator | None = None,
 ) -> nn.Sequential:
     """Train a network of one hidden layer briefly, then of two, and so on up to the whole.
@@ -50,6 +52,7 @@ def pretrain_layerwise(
         train_lower: Whether the layers of earlier rounds learn on; if not, they stand still in evaluation mode, as in
             greedy pre-training.
         make_optimizer: Makes a round's optimizer from the parameters that learn; None of its state outlives the round.
+        callbacks: What to tell while a round lasts, whose new layer is given.
         generator: Source of the output layers; None is PyTorch's default generator.
 
     Returns:
@@ -80,7 +83,8 @@ def pretrain_layerwise(
             for p, _ in flags if not train_lower else ():
                 p.requires_grad_(False)
             learning = [p for p in model.parameters() if p.requires_grad]
-            fit(GradientStep(model, objective, make_optimizer(learning)), data, max_epochs=epochs)
+            step = GradientStep(model, objective, make_optimizer(learning))
+            fit(step, data, max_epochs=epochs, callbacks=callbacks(layer) if callbacks else ())
         finally:
             for p, flag in flags:
                 p.requires_grad_(flag)

@@ -71,7 +71,7 @@ def _kfac(network: nn.Module, damping: float) -> Optimizer:
 def _hessian_free(network: nn.Module, damping: float) -> Optimizer:
     # gradients of single examples, of which the preconditioner is made, are slow in recurrent layers
     recurrent = any(isinstance(layer, nn.RNNBase) for layer in network.modules())
-    return HessianFree(network.parameters(), damping=damping, preconditioned=not recurrent)
+    return HessianFree(network.parameters(), damping=damping, preconditioner="none" if recurrent else "diagonal")
 
 
 def _grid(name: str, *values: Any) -> list[Setting]:

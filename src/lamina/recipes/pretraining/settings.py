@@ -1,0 +1,86 @@
+"""Settings, fixed beforehand by validation error in a few pilot runs, and what the smaller form makes of them.
+
+The references choose among some hundred settings a cell; here each kind of start has one for all sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WIDTH = 1_000
+"""Units of every hidden layer, as in the depth study of Larochelle et al. 2009."""
+
+UPDATES = 100
+"""Updates an epoch, whatever the size of the set: batches of 100 from 10,000 examples."""
+
+_PRETRAIN: Mapping[str, Mapping[str, Any]] = {
+    "rbm": {"epochs": 50, "rate": 0.1},
+    "autoencoder": {"epochs": 30, "rate": 0.1},
+    "denoising": {"epochs": 30, "rate": 0.1},
+}
+
+_TUNE: Mapping[str, Mapping[str, Any]] = {
+    "random": {"epochs": 100, "patience": 15, "rate": 0.05, "momentum": 0.9},
+    "rbm": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
+    "autoencoder": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
+    "denoising": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
+    "today": {"epochs": 100, "patience": 15, "rate": 0.001},
+}
+
+_TODAY = {"dropout": 0.5, "input_dropout": 0.2}
+
+
+def setting(start: str, depth: int, train: int, *, quick: bool, corruption: float | None = None) -> dict[str, Any]:
+    """Return what ``networks`` is to be called with.
+
+    Args:
+        start: As there.
+        depth: The greatest number of hidden layers.
+        train: Training examples.
+        quick: A tenth of the epochs.
+        corruption: Share of the inputs that denoising autoencoders lose.
+
+    Returns:
+        ``widths`` and the settings of each phase.
+    """
+    made: dict[str, Any] = {"widths": [WIDTH] * depth, "tune": _sized(_TUNE[start], train, quick)}
+    if start in _PRETRAIN:
+        made["pretrain"] = _sized(_PRETRAIN[start], train, quick)
+    if corruption is not None:
+        made["pretrain"]["corruption"] = corruption
+    if start == "today":
+        made |= _TODAY
+    return made
+
+
+def _sized(phase: Mapping[str, Any], train: int, quick: bool) -> dict[str, Any]:
+    made = {**phase, "batch": max(2, train // UPDATES)}
+    if quick:
+        made["epochs"] = max(1, made["epochs"] // 10)
+    return made
+
+
+def said(at: Mapping[str, Any]) -> str:
+    """Return what ``setting`` gives, as words."""
+    taught, tuned = at.get("pretrain"), at["tune"]
+    before = f"{taught['epochs']} epochs a layer at rate {taught['rate']:g}, then " if taught else ""
+    momentum = f", momentum {tuned['momentum']:g}" if "momentum" in tuned else ""
+    return f"{before}at most {tuned['epochs']} epochs at rate {tuned['rate']:g}{momentum}, patience {tuned['patience']}"
+
+
+def seconds(start: str, depths: Sequence[int], train: int, *, quick: bool) -> float:
+    """Return about how many processor seconds the networks of these depths take, on a core of 80 GFLOP/s.
+
+    Args:
+        start: As for ``networks``.
+        depths: As there.
+        train: Training examples.
+        quick: The smaller form.
+    """
+    at = setting(start, max(depths), train, quick=quick)
+    weights = [WIDTH * (784 + WIDTH * (depth - 1)) for depth in depths]
+    taught = at["pretrain"]["epochs"] * 10 * max(weights) if "pretrain" in at else 0
+    tuned = 0.4 * at["tune"]["epochs"] * 6 * sum(weights)  # early stopping leaves out some epochs
+    small = 1.0 if train >= 100 * UPDATES else 2.0  # batches are, and their products slower
+    return float(small * train * (taught + tuned) / 80e9 + 5.0)
