@@ -63,6 +63,20 @@ def kfac(batch: int, steps: int, **options: Any) -> Entrant:
     return Entrant(make, batch, steps, 20)
 
 
+def hessian_free(net: nn.Module) -> HessianFree:
+    """Few steps of conjugate gradients, well preconditioned; the least λ holds off the noise of the batch."""
+    return HessianFree(
+        net.parameters(),
+        damping=10.0,
+        bounds=(0.3, 1e8),
+        share=0.25,
+        max_steps=3,
+        preconditioner="kronecker",
+        precondition_every=2,
+        generator=torch.Generator().manual_seed(1),
+    )
+
+
 ENTRANTS: dict[str, Entrant] = {
     "adam 5e-4": adam(5e-4),
     "adam 1e-3": adam(1e-3),
@@ -70,7 +84,7 @@ ENTRANTS: dict[str, Entrant] = {
     "K-FAC": kfac(500, 600, damping=10.0),
     "K-FAC, lambda from 1e-8": kfac(500, 600, damping=10.0, bounds=(1e-8, 1e8)),
     "K-FAC, batch 2000": kfac(2000, 300, damping=10.0),
-    "Hessian-free": Entrant(lambda net: HessianFree(net.parameters()), 6000, 40, 2),
+    "Hessian-free": Entrant(hessian_free, 2000, 120, 4),
 }
 
 
@@ -81,9 +95,9 @@ def training_pictures() -> Tensor:
     return torch.from_numpy(data.pixels[data.part == TRAIN]).reshape(-1, PIXELS).float() / 255
 
 
-def autoencoder() -> nn.Sequential:
+def autoencoder(seed: int) -> nn.Sequential:
     """At its starting weights."""
-    g = torch.Generator().manual_seed(0)
+    g = torch.Generator().manual_seed(seed)
     layers: list[nn.Module] = []
     for place, (before, after) in enumerate(pairwise(WIDTHS)):
         layers.append(linear(before, after, "glorot", g))
@@ -103,12 +117,12 @@ def measure(net: nn.Module, x: Tensor) -> tuple[float, float]:
 class Race:
     """One run of one entrant, which can be put down and taken up."""
 
-    def __init__(self, name: str, x: Tensor) -> None:
-        self.name, self.entrant, self.x = name, ENTRANTS[name], x
-        self.net = autoencoder()
+    def __init__(self, name: str, x: Tensor, seed: int) -> None:
+        self.name, self.entrant, self.x, self.seed = name, ENTRANTS[name], x, seed
+        self.net = autoencoder(seed)
         self.optimizer = self.entrant.make(self.net)
         self.order, self.place = torch.empty(0, dtype=torch.int64), 0
-        self.draws = torch.Generator().manual_seed(2)
+        self.draws = torch.Generator().manual_seed(2 + seed)
         self.steps, self.cpu, self.wall = 0, 0.0, 0.0
 
     def batch(self) -> Tensor:
@@ -132,6 +146,7 @@ class Race:
         entropy, squares = measure(self.net, self.x[:MEASURED])
         return {
             "optimiser": self.name,
+            "seed": self.seed,
             "steps": self.steps,
             "epochs": round(self.steps * self.entrant.batch / len(self.x), 3),
             "cpu": round(self.cpu, 3),
@@ -159,9 +174,9 @@ class Race:
         self.draws.set_state(state["draws"])
 
 
-def run(name: str, x: Tensor, lines: list[dict[str, Any]], out: Path | None, states: Path | None) -> None:
-    race = Race(name, x)
-    kept = None if states is None else states / f"{name.replace(' ', '_').replace(',', '')}.pt"
+def run(name: str, x: Tensor, seed: int, lines: list[dict[str, Any]], out: Path | None, states: Path | None) -> None:
+    race = Race(name, x, seed)
+    kept = None if states is None else states / f"{name.replace(' ', '_').replace(',', '')}_{seed}.pt"
     if kept is not None and kept.exists():
         race.go_on_from(torch.load(kept, weights_only=True))
     while race.steps < race.entrant.steps:
@@ -207,18 +222,19 @@ def summary(lines: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimisers", nargs="*", default=list(ENTRANTS), help="of: " + "; ".join(ENTRANTS))
+    parser.add_argument("--seed", type=int, default=0, help="of the starting weights and of the batches")
     parser.add_argument("--states", type=Path, help="a folder for states to go on from")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     print(environment(["torch"]))
     pin(1)
-    lines = [line for line in read_lines(options.out) if "optimiser" in line]
+    lines = [line for line in read_lines(options.out) if "optimiser" in line and line.get("seed", 0) == options.seed]
     x = training_pictures()
     if options.states is not None:
         options.states.mkdir(parents=True, exist_ok=True)
     for name in options.optimisers:
         if not any(line["optimiser"] == name and line["steps"] >= ENTRANTS[name].steps for line in lines):
-            run(name, x, lines, options.out, options.states)
+            run(name, x, options.seed, lines, options.out, options.states)
     print(summary(lines))
 
 

@@ -6,13 +6,20 @@ One thread is pinned to one core and its CPU seconds are counted; peers go round
 taken within its round, to the five products alone. Made-up binary data of eight prototypes with noise. Batches come in
 order, as views of the data, but for scikit-learn, which cuts its own, and for "through fit", which shuffles, keeps a
 history and gathers each batch from memory. ``score`` is the mean log pseudo-likelihood after one epoch from N(0, 0.01²)
-weights at rate 0.1. Rounds already in ``--out`` are kept and counted.
+weights at rate 0.1. Rounds already in ``--out`` are kept and counted. learnergy (its update and its two figures a batch)
+and jax (the same rule under ``jit``) join where they are installed.
+
+    python benchmarks/rbm.py --annealed 0.1
+
+times that share of 1,000 chains x 10,000 temperatures of annealed importance sampling, and tells memory before and after.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 from collections.abc import Callable
+from importlib.util import find_spec
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +29,8 @@ from torch import Tensor
 
 from lamina.data.batch import Batch
 from lamina.data.stream import InMemory
-from lamina.energy import RBM, ContrastiveDivergence, ContrastiveDivergenceStep
+from lamina.energy import RBM, ContrastiveDivergence, ContrastiveDivergenceStep, RBMPath
+from lamina.samplers import annealed_importance
 from lamina.training import GradientStep, fit
 from timing import environment, lap, pin, ratios, read_lines, write_line
 
@@ -96,11 +104,58 @@ def scikit_learn(x: Tensor) -> RBM:
     from sklearn.neural_network import BernoulliRBM
 
     peer = BernoulliRBM(HIDDEN, learning_rate=RATE, batch_size=BATCH, n_iter=1, random_state=0).fit(x.numpy())
+    return of_arrays(*map(torch.from_numpy, (peer.components_, peer.intercept_visible_, peer.intercept_hidden_)))
+
+
+def learnergy(x: Tensor) -> RBM:
+    from learnergy.models.bernoulli import RBM as Peer
+
+    torch.manual_seed(0)
+    peer = Peer(VISIBLE, HIDDEN, learning_rate=RATE)
+    for v in torch.split(x, BATCH):
+        *_, states = peer.gibbs_sampling(v)
+        cost = peer.energy(v).mean() - peer.energy(states.detach()).mean()
+        peer.optimizer.zero_grad()
+        cost.backward()
+        peer.optimizer.step()
+        peer.pseudo_likelihood(v)
+    return of_arrays(peer.W.t(), peer.a, peer.b)
+
+
+_compiled: dict[str, Any] = {}
+
+
+def jax_jit(x: Tensor) -> RBM:
+    import jax
+    from jax import numpy as jnp
+
+    def step(state: Any, v: Any) -> Any:
+        w, b, c, key = state
+        key, first, second = jax.random.split(key, 3)
+        h = jax.nn.sigmoid(v @ w.T + c)
+        on = (jax.random.uniform(first, h.shape) < h).astype(v.dtype)
+        mean = jax.nn.sigmoid(on @ w + b)
+        v2 = (jax.random.uniform(second, v.shape) < mean).astype(v.dtype)
+        h2 = jax.nn.sigmoid(v2 @ w.T + c)
+        w = w + RATE / BATCH * (h.T @ v - h2.T @ v2)
+        return w, b + RATE * (v - v2).mean(0), c + RATE * (h - h2).mean(0), key
+
+    compiled = _compiled.setdefault("step", jax.jit(step, donate_argnums=0))
+    weight = jnp.asarray(machine().weight.detach().numpy())
+    state = (weight, jnp.zeros(VISIBLE), jnp.zeros(HIDDEN), jax.random.key(0, impl="rbg"))
+    for v in torch.split(x, BATCH):
+        state = compiled(state, jnp.asarray(v.numpy()))
+    import numpy as np
+
+    return of_arrays(*(torch.from_numpy(np.array(jax.block_until_ready(p))) for p in state[:3]))
+
+
+def of_arrays(weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> RBM:
     rbm = machine()
     with torch.no_grad():
-        rbm.weight.copy_(torch.from_numpy(peer.components_))
-        rbm.visible_bias.copy_(torch.from_numpy(peer.intercept_visible_))
-        rbm.hidden_bias.copy_(torch.from_numpy(peer.intercept_hidden_))
+        rbm.weight.copy_(weight)
+        rbm.visible_bias.copy_(visible_bias)
+        rbm.hidden_bias.copy_(hidden_bias)
     return rbm
 
 
@@ -114,6 +169,10 @@ PEERS: dict[str, Job] = {
     "plain loop (torch.bernoulli)": plain_loop,
     "scikit-learn (persistent)": scikit_learn,
 }
+if find_spec("learnergy"):
+    PEERS["learnergy"] = learnergy
+if find_spec("jax"):
+    PEERS["jax.jit"] = jax_jit
 
 
 def one_round(number: int, x: Tensor, out: Path | None) -> list[dict[str, Any]]:
@@ -131,6 +190,22 @@ def one_round(number: int, x: Tensor, out: Path | None) -> list[dict[str, Any]]:
     return lines
 
 
+def annealed(x: Tensor, share: float) -> dict[str, Any]:
+    rbm, steps = ours(x), round(10_000 * share)
+    path, ladder = RBMPath(rbm, x), torch.linspace(0.0, 1.0, steps + 1, dtype=torch.float64)
+    annealed_importance(path, ladder[:: max(1, steps // 10)], 1000, torch.Generator().manual_seed(4))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, time = lap(lambda: annealed_importance(path, ladder, 1000, torch.Generator().manual_seed(5)))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "temperatures": steps,
+        "cpu_s": round(time.cpu, 1),
+        "cpu_minutes_of_10000": round(time.cpu / share / 60, 1),
+        "peak_mib_before_and_after": (before // 1024, after // 1024),
+        "log_z": round(float(found.log_z), 2),
+    }
+
+
 def summary(lines: list[dict[str, Any]]) -> str:
     rows = ["", "| peer | ms a step, best | ratio | range | score |", "| --- | ---: | ---: | --- | ---: |"]
     rounds = sorted({line["round"] for line in lines})
@@ -146,10 +221,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--annealed", type=float, default=0.0, metavar="SHARE")
     options = parser.parse_args()
-    print(environment(["torch", "numpy", "scikit-learn"]))
+    print(environment(["torch", "numpy", "scikit-learn", "learnergy", "jax"]))
     pin(1)
-    x, lines = data(), read_lines(options.out)
+    x = data()
+    if options.annealed:
+        print(annealed(x, options.annealed))
+        return
+    lines = read_lines(options.out)
     first = 1 + max((line["round"] for line in lines), default=0)
     for number in range(first, options.rounds + 1):
         lines += one_round(number, x, options.out)

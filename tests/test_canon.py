@@ -39,6 +39,7 @@ ROOMS = [
 
 # Public names that are no method of their own: protocols, records, tables, and what serves the methods.
 INFRASTRUCTURE = {
+    "autoencoders": {"CodeContext", "Corruption"},
     "curvature": {
         "AtParameters",
         "BlockDiagonal",
@@ -54,11 +55,12 @@ INFRASTRUCTURE = {
         "outputs_at",
     },
     "data.preprocessing": {"SIGMOID_RANGE", "TANH_RANGE"},
-    "energy": {"Units"},
+    "energy": {"DirectedLayers", "StochasticLayer", "Tempered", "Units", "VariationalBound"},
     "likelihoods": {"LIKELIHOODS", "REFUSED", "Likelihood", "from_json", "likelihood_name", "for_scoring", "to_json"},
     "metrics": {"CalibrationBins", "CoverageCurve", "Interval", "McNemar"},
     "nn": {
         "ACTIVATIONS",
+        "POOLING_UNITS",
         "Count",
         "LayerCount",
         "LogisticDerivatives",
@@ -83,7 +85,10 @@ INFRASTRUCTURE = {
         "AfterStep",
         "Callback",
         "ClosureStep",
+        "GreedyLayer",
+        "HiddenLayer",
         "History",
+        "LayerLearner",
         "Loss",
         "MultiStart",
         "Objective",
@@ -93,8 +98,10 @@ INFRASTRUCTURE = {
         "StepCost",
         "Transfer",
         "choose_step",
+        "encoded",
         "fit",
         "full_state",
+        "hidden_layers",
     },
     "vision": {"small_resnet"},
 }

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,22 @@ def test_plain_lines_off_a_terminal() -> None:
     assert "reading" in err.getvalue()
     assert "0.803 [0.779, 0.827]" in err.getvalue()
     assert sum("epoch" in line for line in err.getvalue().splitlines()) == 2  # the first, and the end
+
+
+def test_each_pretrained_layer_has_its_own_lines_from_the_start() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    display = ScreenDisplay(out=out, err=err)
+    for layer in ("linear1 (1 of 2)", "linear2 (2 of 2)", ""):
+        for i in range(101):
+            display.progress(replace(facts(i / 100, epoch=i // 5), layer=layer))
+    display.close()
+    lines = [line.split() for line in err.getvalue().splitlines()]
+    assert [line[:3] for line in lines] == [
+        *(["linear1", "(1", "of"],) * 2,
+        *(["linear2", "(2", "of"],) * 2,
+        ["epoch", "0/20", "----------------"],
+        ["epoch", "20/20", "################"],
+    ]
 
 
 def test_progress_line_says_time_left_current_and_best() -> None:

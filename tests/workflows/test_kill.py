@@ -27,6 +27,9 @@ def laboratory(place: Path, kills: int, *settings: str) -> dict[str, object]:
         pytest.param([], id="H17-after-every-step"),
         pytest.param(["checkpoint_seconds=0.05"], id="H17-on-a-timer"),
         pytest.param(["step=autograd", "schedule=one-cycle", "second_pass=retrain"], id="H17-second-pass"),
+        pytest.param(
+            ["pretrain=rbm:epochs=8", "activation=sigmoid", "hidden=40,40", "second_pass=retrain"], id="H17-pretraining"
+        ),
     ],
 )
 def test_killed_fit_resumes_to_the_same_bits(settings: list[str], tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,33 +16,13 @@ from lamina.curvature.kronecker.inverse import KroneckerInverse
 from lamina.curvature.kronecker.quadratic import QuadraticModel
 from lamina.errors import ConfigError
 from lamina.optim._flat import whole_state
-from lamina.optim._groups import NOT_NEGATIVE, SHARE, check_groups
 from lamina.optim._kfac_blocks import OptimisedBlocks, finite
+from lamina.optim._kfac_checks import KFACReport, check_options, reason
 from lamina.optim._kfac_gradient import Gradients, accumulate, gradients
 from lamina.optim._kfac_rate import Objective, adapted, best_multiples, inner
 
 LEAST = 100  # examples that factors and model are measured on, where there are as many: fewer are noise
 FIRST = 3  # updates of the factors that are followed by an inversion each, as they change fast
-
-
-@dataclass(frozen=True, slots=True)
-class KFACReport:
-    """The last step.
-
-    Attributes:
-        damping: λ after the step.
-        rate: What the direction was multiplied by: α of the quadratic model, or lr with the clipping.
-        momentum: µ.
-        ratio: ρ, the change of the loss over what the quadratic model foretold; None where it was not measured.
-        reason: ``moved``; ``zero-gradient``: the model finds nothing to gain; ``non-finite`` loss, gradient or factors,
-            or a loss that is not finite where the step ends: the parameters stay.
-    """
-
-    damping: float
-    rate: float
-    momentum: float
-    ratio: float | None
-    reason: str
 
 
 class KFAC(Optimizer):
@@ -141,7 +120,7 @@ class KFAC(Optimizer):
         self.statistics_share, self.decay, self.bounds = statistics_share, decay, bounds
         self.damping, self.steps = damping, 0
         self.split: float | None = None  # γ, once it goes its own way
-        self._check()
+        check_options(self)
         mine = [p for group in self.param_groups for p in group["params"]]
         self.factors = KroneckerFactors(model, parameters=mine, fisher=fisher, sharing=sharing, fallback=fallback)
         missing = {id(p) for p in mine if p.requires_grad} - {id(p) for p in self.factors.parameters.values()}
@@ -279,7 +258,7 @@ class KFAC(Optimizer):
             return self._move(objective, update, model, multiples, rate=alpha, speed=speed)
         for own, change in update.items():
             self.factors.parameters[own].add_(change)
-        self.last = KFACReport(self.damping, alpha, speed, None, _reason(alpha, speed))
+        self.last = KFACReport(self.damping, alpha, speed, None, reason(alpha, speed))
         return True
 
     def _along(
@@ -352,7 +331,7 @@ class KFAC(Optimizer):
         ratio = change / foretold if foretold < 0.0 else None  # uphill, by momentum: the ratio would say nothing
         if ratio is not None:
             self.damping = adapted(self.damping, ratio, factor, self.bounds)
-        self.last = KFACReport(self.damping, rate, speed, ratio, _reason(rate, speed))
+        self.last = KFACReport(self.damping, rate, speed, ratio, reason(rate, speed))
         return True
 
     def _part(self, batch: BatchLoss) -> BatchLoss:
@@ -376,27 +355,6 @@ class KFAC(Optimizer):
     def _stay(self, loss: Tensor) -> Tensor:
         self.last = KFACReport(self.damping, 0.0, 0.0, None, "non-finite")
         return loss
-
-    def _check(self) -> None:
-        numbers = {
-            "damping": (self.damping, self.damping > 0.0),
-            "statistics_every": (self.statistics_every, self.statistics_every >= 1),
-            "inverse_every": (self.inverse_every, self.inverse_every >= 1),
-            "adapt_every": (self.adapt_every, self.adapt_every >= 0),
-            "adapt_split_every": (self.adapt_split_every, self.adapt_split_every >= 0),
-            "statistics_share": (self.statistics_share, 0.0 < self.statistics_share <= 1.0),
-            "decay": (self.decay, 0.0 <= self.decay < 1.0),
-            "kl_clip": (self.kl_clip, self.kl_clip is None or self.kl_clip > 0.0),
-            "bounds": (self.bounds, 0.0 < self.bounds[0] <= self.bounds[1]),
-        }
-        for name, (value, fine) in numbers.items():
-            if not fine:
-                raise ConfigError(f"{name} is out of range: {value!r}", where="KFAC", mend=f"see {name} in help(KFAC)")
-        if self.exact_rate and self.kl_clip is not None:
-            raise ConfigError("kl_clip goes with a rate", where="KFAC", mend="give lr, or leave kl_clip out")
-        if not self.exact_rate and self.adapt_split_every:
-            raise ConfigError("adapt_split_every goes without a rate", where="KFAC", mend="use lr=None")
-        check_groups(self, {"lr": NOT_NEGATIVE, "momentum": SHARE, "weight_decay": NOT_NEGATIVE})
 
     def state_dict(self) -> dict[str, Any]:
         """Return PyTorch's state, and under ``kfac`` factors, inverses, damping, counters and the generator's state."""
@@ -440,7 +398,3 @@ class KFAC(Optimizer):
         self.damping, self.split = kept["damping"], kept["split"]
         if kept["generator"] is not None and self.generator is not None:
             self.generator.set_state(kept["generator"].cpu())
-
-
-def _reason(rate: float, speed: float) -> str:
-    return "moved" if rate or speed else "zero-gradient"
