@@ -6,12 +6,13 @@ One thread is pinned to one core and its CPU seconds are counted; peers go round
 taken within its round, to the five products alone. Made-up binary data of eight prototypes with noise. Batches come in
 order, as views of the data, but for scikit-learn, which cuts its own, and for "through fit", which shuffles, keeps a
 history and gathers each batch from memory. ``score`` is the mean log pseudo-likelihood after one epoch from N(0, 0.01²)
-weights at rate 0.1. Rounds already in ``--out`` are kept and counted. learnergy (its update and its two figures a batch)
-and jax (the same rule under ``jit``) join where they are installed.
+weights at rate 0.1. Rounds already in ``--out`` are kept and counted. learnergy (its update, and its pseudo-likelihood
+of each batch, which its ``fit`` takes) and jax (the same rule under ``jit``) join where they are installed.
 
     python benchmarks/rbm.py --annealed 0.1
 
-times that share of 1,000 chains x 10,000 temperatures of annealed importance sampling, and tells memory before and after.
+times that share of 1,000 chains x 10,000 temperatures of annealed importance sampling, and tells the memory before and
+after.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from __future__ import annotations
 import argparse
 import resource
 from collections.abc import Callable
-from importlib.util import find_spec
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 

@@ -5,7 +5,12 @@ import importlib
 import pytest
 
 NAMES = {
-    "lamina.autoencoders": ("MatchingPursuitFeatures orthogonal_matching_pursuit"),
+    "lamina.autoencoders": (
+        "Autoencoder AutoencoderLayer CodeContext Corruption GaussianCorruption KSparse Masking "
+        "MatchingPursuitFeatures PCA Reconstruction SaltAndPepper SparseCoder SparseCoding SparseTarget "
+        "SparsifyingLogistic TiedLinear autoencoder learn_dictionary orthogonal_matching_pursuit "
+        "pretrain_rbms transposed_convolution unroll unroll_rbms"
+    ),
     "lamina.curvature": (
         "AtParameters BatchLoss BlockDiagonal ContinuousCostates DiagonalLowRank Eigenpairs Iterate "
         "KroneckerFactors KroneckerInverse LayerCostates Solution conjugate_gradient continuous_costates "
@@ -14,8 +19,11 @@ NAMES = {
         "loss_at low_rank_from_eigenpairs low_rank_from_gradients outputs_at vector_jacobian"
     ),
     "lamina.energy": (
-        "Bernoulli Binomial ContrastiveDivergence ContrastiveDivergenceStep Gaussian RBM RBMPath Rectified Softmax "
-        "Units all_states pseudo_likelihood"
+        "Bernoulli Binomial ContrastiveDivergence ContrastiveDivergenceStep DeepBeliefNetwork "
+        "DeepBoltzmannMachine DeepBoltzmannPath DirectedLayers Gaussian Joined MeanFieldLearning RBM "
+        "RBMLayer RBMPath Rectified SigmoidBeliefNetwork Softmax StochasticLayer Tempered Units UpDown "
+        "VariationalBound WakeSleep all_states parallel_tempering pretrain_deep_belief "
+        "pretrain_deep_boltzmann pseudo_likelihood tied_machine variational_bound"
     ),
     "lamina.likelihoods": (
         "Bernoulli Categorical FullGaussian Gaussian GaussianMixture Heads LIKELIHOODS Laplace Likelihood "
@@ -30,14 +38,14 @@ NAMES = {
     "lamina.nn": (
         "ACTIVATIONS BatchNorm ColumnEmbedding Count Ensemble ExtremeLearningMachine Gate GaussianNoise "
         "Heaviside Highway HighwayRecurrent LayerCount LogisticDerivatives LowRankLinear MLP MaskDropout "
-        "MaxPoolUnits Maxout MultiplicativeNoise NoisyReLU PNorm PNormPoolUnits Perceptron PerceptronFit "
-        "PixelScaling PolynomialBasis RBF Residual ResidualMLP ScaledSigmoid ScaledTanh SingleLayerPerceptron "
-        "SkipConnections SoftMaxPoolUnits SoftMaxout SoftmaxSelector TableShape WeightNoise approximate "
-        "approximate_plane average_shared_gradients boolean_network count data_driven_scale delta_rule "
-        "elastic_net embedding_width ensemble_error geometric_mean_dropout insert_noise label_noise "
-        "least_squares_classifier linear linear_regression logistic_derivatives logistic_regression "
-        "monte_carlo_dropout parity_network perceptron_rule signed_targets weight_norm with_hints "
-        "without_hints xor_network"
+        "MaxPoolUnits Maxout MultiplicativeNoise NoisyReLU PNorm PNormPoolUnits POOLING_UNITS Perceptron "
+        "PerceptronFit PixelScaling PolynomialBasis RBF Residual ResidualMLP ScaledSigmoid ScaledTanh "
+        "SingleLayerPerceptron SkipConnections SoftMaxPoolUnits SoftMaxout SoftmaxSelector TableShape "
+        "WeightNoise approximate approximate_plane average_shared_gradients boolean_network count "
+        "data_driven_scale delta_rule elastic_net embedding_width ensemble_error geometric_mean_dropout "
+        "insert_noise label_noise least_squares_classifier linear linear_regression logistic_derivatives "
+        "logistic_regression monte_carlo_dropout parity_network perceptron_rule signed_targets weight_norm "
+        "with_hints without_hints xor_network"
     ),
     "lamina.optim": (
         "AdaGrad Adam BoldDriver DeltaBarDelta ExtendedKalman HessianFree KFAC LBFGS LevenbergMarquardt "

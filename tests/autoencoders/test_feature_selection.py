@@ -11,7 +11,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from lamina.autoencoders.feature_selection import mutual_information, select_features
+from lamina.autoencoders.feature_selection import _voted, mutual_information, select_features
 from lamina.data.batch import Batch
 from lamina.errors import ConfigError
 
@@ -82,3 +82,7 @@ def test_refusals() -> None:
             select_features(whole, whole, **given)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="two bins"):
         mutual_information(x, t, bins=1)
+
+
+def test_U11_among_voters_of_as_many_votes_the_nearer_decides() -> None:
+    assert _voted(torch.tensor([[2, 1, 1, 2], [0, 1, 1, 2], [1, 0, 0, 1]]), 3).tolist() == [2, 1, 1]

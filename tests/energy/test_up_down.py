@@ -52,9 +52,10 @@ def test_U18_the_gradients_are_those_of_the_three_expectations() -> None:
 def test_U18_few_sweeps_start_from_the_data() -> None:
     net = DeepBeliefNetwork((3, 2, 2))
     shaken(net)
-    loss = UpDown(1, G().manual_seed(3))(net, Batch(X))
+    x = X.repeat(50, 1)
+    loss = UpDown(1, G().manual_seed(3))(net, Batch(x))
     generator = G().manual_seed(3)
-    units = net.layers.infer(X, generator)
+    units = net.layers.infer(x, generator)
     samples = net.top.gibbs(units[-1], 1, generator)
     dream = net.layers.generate(samples, generator)
     top = net.top.free_energy(units[-1]).mean() - net.top.free_energy(samples).mean()

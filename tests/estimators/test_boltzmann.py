@@ -44,7 +44,7 @@ def peer(ours: BernoulliRBM) -> neural_network.BernoulliRBM:
     return theirs
 
 
-def test_U07_transform_and_reconstruction_are_the_means() -> None:
+def test_U01_transform_and_reconstruction_are_the_means() -> None:
     fitted = binary(n_iter=100).fit(X)
     h = fitted.transform(X)
     np.testing.assert_allclose(h, peer(fitted).transform(X), rtol=1e-12)
@@ -55,7 +55,7 @@ def test_U07_transform_and_reconstruction_are_the_means() -> None:
     assert np.abs(fitted.inverse_transform(h) - X).mean() < 0.1
 
 
-def test_U07_scores_have_the_mean_of_scikit_learns() -> None:
+def test_U01_scores_have_the_mean_of_scikit_learns() -> None:
     fitted = binary().fit(X)
     theirs = peer(fitted)
     many = np.stack([theirs.set_params(random_state=seed).score_samples(X) for seed in range(60)])

@@ -29,7 +29,7 @@ def scales(fitted) -> set[tuple[float, float]]:
     return {(e.scale.centre, e.scale.width) for e in fitted.predictor_.preparation.encoders.values()}
 
 
-def test_U08_on_real_numbers_it_is_the_classifier_with_machines_before() -> None:
+def test_on_real_numbers_it_is_the_classifier_with_machines_before() -> None:
     data = X * 3.0 - 1.0
     ours = network(sweeps=2, pretrain_momentum=0.5, persistent=True, sparsity=0.2).fit(data, Y)
     line = "rbm:epochs=3:rate=0.05:sweeps=2:persistent=true:momentum=0.5:sparsity=0.2"
@@ -57,7 +57,7 @@ def test_numbers_from_0_to_1_are_taken_as_they_are() -> None:
         network(inputs="binary").fit(X, Y)
 
 
-def test_U08_features_are_the_means_of_the_top_layer() -> None:
+def test_features_are_the_means_of_the_top_layer() -> None:
     fitted = network().fit(X, Y)
     weights = {name: p.double().numpy() for name, p in fitted.predictor_.model.state_dict().items()}
     h = X

@@ -32,7 +32,7 @@ def test_U01_a_small_machine_is_scored_by_both_ways_to_log_z() -> None:
 def test_U17_a_network_is_bounded() -> None:
     with threads(1):
         found = network(first=8, second=6, sweeps=2, scored=50, samples=20, **SMALL)
-    assert found["test"] < found["estimate"] < 0
+    assert found["test"] < found["estimate"] < found["test"] + 1.5
     assert found["test"] > -64 * 0.7
 
 
@@ -87,7 +87,7 @@ def test_tables_show_ours_beside_theirs() -> None:
     assert [row[0] for row in machines.rows] == ["CD-1", "CD-3", "CD-25", "CD-1, 20 hidden"]
     assert deep.rows[1][2] == PUBLISHED["network"].test
     assert all(check.met for check in outcome.checks) and len(outcome.checks) == 4
-    assert "binary" in outcome.notes[1]
+    assert "binary" in outcome.notes[2]
 
 
 @pytest.mark.parametrize(
