@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +28,19 @@ G = torch.Generator
 def data(*shape: int, scale: float = 1.0) -> InMemory:
     x = torch.rand(shape, generator=G().manual_seed(1), dtype=torch.float64) * scale
     return InMemory(Batch(x), 4, shuffle=False)
+
+
+class Elsewhere:
+    """A stream that is not known to lie in memory."""
+
+    def __init__(self, data: Stream) -> None:
+        self.data, self.n_examples = data, data.n_examples
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        yield from self.data.batches(epoch, start)
 
 
 def sigmoid_net(seed: int = 0) -> nn.Sequential:
@@ -76,7 +90,8 @@ def test_lower_layers_and_the_output_stand_still() -> None:
 def test_the_likelihood_is_that_of_the_inputs(given: Any, scale: float, expected: object, in_memory: bool) -> None:
     x = torch.full((12, 6), 0.5, dtype=torch.float64)
     x[-1, -1] = scale  # a number in the last batch decides
-    stream: Stream = InMemory(Batch(x), 4, rows=None if in_memory else torch.arange(12), shuffle=False)
+    stream: Stream = InMemory(Batch(x), 4, shuffle=False)
+    stream = stream if in_memory else Elsewhere(stream)
     layer = pretrain_greedy(sigmoid_net(), stream, AutoencoderLayer(likelihood=given), epochs=1, layers=1)[0]
     assert isinstance(layer.model, Autoencoder) and layer.model.likelihood == expected
 

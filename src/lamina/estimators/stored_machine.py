@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,21 +22,18 @@ from lamina.io import (
 from lamina.io.atomic import Content
 from lamina.io.strict_json import guarded_bytes, parse_guarded
 
-if TYPE_CHECKING:
-    from lamina.estimators.machine_base import MachineTransformer
-
 CARD, WEIGHTS = "machine.json", "machine.safetensors"
 KIND = "machine"
 _PARTS = ("model", "velocity", "offset", "state", "own")
 _COPY = "use an intact copy"
-_M = TypeVar("_M", bound="MachineTransformer")
+_M = TypeVar("_M")
 
 
-def write_machine(estimator: MachineTransformer, path: Path, own: dict[str, Tensor]) -> Path:
+def write_machine(estimator: Any, path: Path, own: dict[str, Tensor]) -> Path:
     """Write a fitted estimator.
 
     Args:
-        estimator: The estimator.
+        estimator: A ``MachineTransformer``, fitted.
         path: The folder.
         own: Arrays of its class.
 
@@ -105,7 +102,7 @@ def read_machine(kind: type[_M], path: Path) -> _M:
 
 
 def _restored(kind: type[_M], card: dict[str, Any], kept: dict[str, dict[str, Tensor]]) -> _M:
-    estimator = kind(**card["parameters"])
+    estimator: Any = kind(**card["parameters"])
     sizes = [card[name] for name in ("n_visible", "n_hidden", "chains", "seed")]
     if not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes):
         raise TypeError("sizes are no whole numbers")
@@ -129,4 +126,5 @@ def _restored(kind: type[_M], card: dict[str, Any], kept: dict[str, dict[str, Te
         estimator.feature_names_in_ = np.asarray(card["names"], dtype=object)
     estimator._adopt(kept["own"])
     estimator._take(step)
-    return estimator
+    restored: _M = estimator
+    return restored

@@ -84,9 +84,12 @@ def preconditioner(
     if not blocks.inverses:
         return torch.clone
 
+    plain = not bool((scale != 1.0).any())
+
     def divided(v: Tensor) -> Tensor:
-        named = dict(zip(here.names, here.flat.split(v / scale), strict=True))
-        return here.as_vector(blocks.precondition(named)) / scale
+        named = dict(zip(here.names, here.flat.split(v if plain else v / scale), strict=True))
+        found = here.as_vector(blocks.precondition(named))
+        return found if plain else found / scale
 
     return divided
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lamina.errors import ConfigError
 from lamina.optim._groups import NOT_NEGATIVE, SHARE, check_groups
-
-if TYPE_CHECKING:
-    from lamina.optim.kfac import KFAC
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,11 @@ def reason(rate: float, speed: float) -> str:
     return "moved" if rate or speed else "zero-gradient"
 
 
-def check_options(optimizer: KFAC) -> None:
+def check_options(optimizer: Any) -> None:
     """Check the numbers that K-FAC was built with.
 
     Args:
-        optimizer: With its groups.
+        optimizer: A ``KFAC`` with its groups.
 
     Raises:
         ConfigError: If one is out of range, or goes with another form.

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
+from lamina.curvature._vectors import Tensors
 from lamina.curvature.batch_loss import BatchLoss
 from lamina.curvature.conjugate_gradient import Iterate, Solution, conjugate_gradient
 from lamina.errors import ConfigError
@@ -258,8 +259,16 @@ class HessianFree(Optimizer):
         last = [self.state[p].get("direction", torch.zeros_like(p)) for p in here.flat.parameters]
         before = torch.cat([d.reshape(-1) for d in last]) * self.decay
         start = torch.where(scale > 0.0, before / scale, 0.0)
+        plain, whole = not bool((scale != 1.0).any()), len(here.names) == len(here.batch.named)
+
+        def product(vector: Mapping[str, Tensor]) -> Tensors:
+            v = vector[""] if plain else scale * vector[""]
+            named = dict(zip(here.names, here.flat.split(v), strict=True)) if whole else here.as_named(v)
+            found = here.as_vector(multiply(named))
+            return {"": found if plain else scale * found}
+
         found = conjugate_gradient(
-            lambda v: {"": scale * here.as_vector(multiply(here.as_named(scale * v[""])))},
+            product,
             {"": -gradient},
             damping=damping,
             max_steps=self.max_steps,

@@ -73,7 +73,8 @@ class InformationFlow(Penalty):
 
     A recurrent model leaves its hidden states h_0, …, h_T of that pass, ``(N, H)`` each, in an attribute: a list that
     it makes anew in every pass. ``torch.nn.RNN`` computes a whole sequence in one call and has no states one by one; a
-    loop over ``torch.nn.RNNCell`` has them. h_0 must be part of the graph: where it is zeros, give it ``requires_grad_()``.
+    loop over ``torch.nn.RNNCell`` has them. h_0 must be part of the graph: where it is zeros, give it
+    ``requires_grad_()``.
 
     A chain of layers (``torch.nn.Sequential``, ``lamina.nn.MLP``) without that attribute gets a pass of its own, in
     which h_0, …, h_T are what goes into each layer with weights but the first: its depth stands for time, and what

@@ -158,8 +158,8 @@ def _notes(options: Options, facts: Facts) -> list[str]:
         f"{size.examples:,} training digits, {size.epochs} epochs (of each layer), batches of 100, rate 0.05, of the "
         "network's top 0.01 (a fifth of it in the last third), momentum 0.5, weight decay 0.0002; k rises from 1 to "
         "its last value in equal shares of the epochs. The paper's rates and numbers of epochs are not known to us.",
-        f"Annealed importance sampling: {CHAINS} chains from the base-rate model, temperatures {steps}. {options.seeds} "
-        f"seeds.{other}",
+        f"Annealed importance sampling: {CHAINS} chains from the base-rate model, temperatures {steps}. "
+        f"{options.seeds} seeds.{other}",
         "Each pixel was made binary by one draw with its grey value as the probability, the same in all epochs. A "
         "threshold, or a draw an epoch, changes log-likelihoods by 2 to 3 nats, and what the paper did we recall only "
         "in outline: differences of that size mean nothing. An estimated log Z is too low on average, and so "
