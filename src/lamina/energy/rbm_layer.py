@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 from torch.nn.utils import parametrize
 
 from lamina.data.stream import Stream
+from lamina.energy._greedy import first_inputs, flat, generator_on
 from lamina.energy.cd_step import ContrastiveDivergenceStep
 from lamina.energy.contrastive_divergence import Reconstruction, check_sweeps
 from lamina.energy.rbm import RBM
@@ -17,8 +18,6 @@ from lamina.energy.units import Bernoulli, Gaussian, Units
 from lamina.errors import ConfigError
 from lamina.training.hidden_layers import HiddenLayer
 from lamina.training.step import Step
-
-_FOR_BIASES = 10_000  # examples whose means the visible biases start with
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class RBMLayer:
         """
         affine = _affine(layer)
         gaussian = self.first_visible == "gaussian" and layer.number == 1
-        some = _first(inputs, _FOR_BIASES)
+        some = first_inputs(inputs, flat)
         if not gaussian and not bool(((some >= 0) & (some <= 1)).all()):
             raise ConfigError(
                 f'the inputs of "{layer.name}" lie from {float(some.min()):g} to {float(some.max()):g}, and Bernoulli '
@@ -96,7 +95,7 @@ class RBMLayer:
         weight = affine.weight
         visible: Units = Gaussian(learn_variance=False) if gaussian else Bernoulli()
         chains = len(next(iter(inputs.batches(0))).inputs) if self.persistent else 0
-        drawn = generator if generator.device == weight.device else _moved(generator, weight.device)
+        drawn = generator_on(weight.device, generator)
         rbm = RBM(affine.in_features, affine.out_features, visible, std=0.0, chains=chains, generator=generator)
         rbm = rbm.to(weight.device, weight.dtype)
         with torch.no_grad():
@@ -149,20 +148,3 @@ def _affine(layer: HiddenLayer) -> nn.Linear:
         )
     assert isinstance(affine, nn.Linear)
     return affine
-
-
-def _first(inputs: Stream, most: int) -> Tensor:
-    """Return inputs of the first batches of an epoch, ``(n, D)``, about ``most`` at most."""
-    taken, n = [], 0
-    for batch in inputs.batches(0):
-        taken.append(batch.inputs.flatten(1))
-        n += len(batch.inputs)
-        if n >= most:
-            break
-    return torch.cat(taken)
-
-
-def _moved(generator: Generator, device: torch.device) -> Generator:
-    """Return a generator on a device, seeded by a draw from another one."""
-    seed = torch.randint(1 << 62, (), generator=generator, device=generator.device)
-    return Generator(device).manual_seed(int(seed))
