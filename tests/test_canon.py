@@ -39,7 +39,7 @@ ROOMS = [
 
 # Public names that are no method of their own: protocols, records, tables, and what serves the methods.
 INFRASTRUCTURE = {
-    "autoencoders": {"CodeContext", "Corruption"},
+    "autoencoders": {"CodeContext", "Corruption", "mutual_information", "random_kernels", "random_patches"},
     "curvature": {
         "AtParameters",
         "BlockDiagonal",

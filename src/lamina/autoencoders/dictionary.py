@@ -11,6 +11,7 @@ from lamina.autoencoders.matching_pursuit import orthogonal_matching_pursuit
 from lamina.errors import ConfigError
 
 _AT_ONCE = 2_000  # examples that are coded together
+_TWINS = 0.99  # the cosine from which on two atoms are one
 
 
 @torch.no_grad()
@@ -22,8 +23,8 @@ def learn_dictionary(
         argmin_{W, h} Σ_n ‖x_n - W h_n‖²   with at most k non-zero entries in each h_n and ‖w_j‖ = 1
 
     By turns: codes by orthogonal matching pursuit, then all atoms at once by least squares, W = XᵀH (HᵀH)⁺ (the method
-    of optimal directions). Atoms start as examples; one that no example uses becomes the example that is represented
-    worst. For k = 1 this is k-means with lines for centroids. Costs N K D k a round.
+    of optimal directions). Atoms start as examples; one that no example uses, or that is another's twin, becomes the
+    example that is represented worst. For k = 1 this is k-means with lines for centroids. Costs N K D k a round.
 
     Args:
         x: Examples, centred or standardised.
@@ -63,7 +64,9 @@ def learn_dictionary(
             left.append((part - codes @ w.mT).norm(dim=1))
         used = gram.diagonal() > 0
         w[:, used] = torch.linalg.lstsq(gram[used][:, used].double(), products[used].double()).solution.mT.to(x)
-        vanished = (~used | (w.norm(dim=0) < torch.finfo(x.dtype).eps)).nonzero().flatten()
+        w = normalize(w, dim=0)
+        twins = (w.mT @ w).abs().triu(1).amax(0) > _TWINS
+        vanished = (~used | twins | (w.norm(dim=0) < 0.5)).nonzero().flatten()
         worst = torch.cat(left).argsort(descending=True)[: len(vanished)]
         w[:, vanished[: len(worst)]] = some[worst].mT
         w = normalize(w, dim=0)

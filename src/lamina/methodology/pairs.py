@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from lamina.data.batch import Batch
+from lamina.data.nearest_pairs import nearest_pairs
 from lamina.data.pairs import LabelledAndPairs
-from lamina.errors import ConfigError
 from lamina.likelihoods import Likelihood
 from lamina.methodology.reference import design
 from lamina.penalties import Penalty
@@ -37,42 +35,8 @@ def neighbour_pairs(inputs: Tensor, spec: Spec, neighbours: int, seed: int) -> t
 
     Raises:
         ConfigError: If so many neighbours leave no two rows that are none.
-
-    Reference: Weston, Ratle & Collobert, "Deep Learning via Semi-Supervised Embedding", ICML 2008, section 3.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    n = len(inputs)
-    k = min(neighbours, n - 1)
-    near = NearestNeighbors(n_neighbors=k).fit(design(inputs, spec)).kneighbors(return_distance=False)
-    alike = _unique(np.repeat(np.arange(n), k), near.reshape(-1), n)
-    generator = torch.Generator().manual_seed(seed)
-    unlike = np.empty(0, np.int64)
-    for _ in range(_TRIES):
-        first, second = torch.randint(n, (2, len(alike)), generator=generator).numpy()
-        drawn = _unique(first, second, n)
-        unlike = np.union1d(unlike, drawn[~np.isin(drawn, alike)])
-        if len(unlike) >= len(alike):
-            break
-    if not len(unlike):
-        raise ConfigError(
-            f"of {n} rows without a target all are neighbours of one another",
-            where="pairs",
-            mend="use fewer neighbours, or give more rows",
-        )
-    keep = torch.randperm(len(unlike), generator=generator)[: len(alike)].numpy()
-    codes = np.concatenate([alike, unlike[np.sort(keep)]])
-    pairs = np.stack([codes // n, codes % n], axis=1)
-    return torch.from_numpy(pairs), torch.arange(len(codes)) < len(alike)
-
-
-_TRIES = 20
-
-
-def _unique(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
-    """Return the different pairs of different rows, smaller row first, as one code each, in order."""
-    low, high = np.minimum(first, second).astype(np.int64), np.maximum(first, second).astype(np.int64)
-    return np.unique((low * n + high)[low != high])
+    """  # noqa: DOC502
+    return nearest_pairs(design(inputs, spec), neighbours, seed=seed)
 
 
 def stream_of_pairs(
