@@ -6,10 +6,13 @@ import pytest
 
 NAMES = {
     "lamina.autoencoders": (
-        "Autoencoder AutoencoderLayer CodeContext Corruption GaussianCorruption KSparse Masking "
-        "MatchingPursuitFeatures PCA Reconstruction SaltAndPepper SparseCoder SparseCoding SparseTarget "
-        "SparsifyingLogistic TiedLinear autoencoder learn_dictionary orthogonal_matching_pursuit "
-        "pretrain_rbms transposed_convolution unroll unroll_rbms"
+        "ArcCosine Autoencoder AutoencoderLayer CodeContext Corruption EmbeddingLayer EmbeddingNetwork "
+        "FixedConvolution GaussianCorruption KMeansFeatures KSparse KernelPCA Masking "
+        "MatchingPursuitFeatures PCA Reconstruction SaltAndPepper SemiSupervisedEmbedding SparseCoder "
+        "SparseCoding SparseTarget SparsifyingLogistic StackedSubspaceAnalysis SubspaceAnalysis TiedLinear "
+        "autoencoder learn_dictionary mutual_information orthogonal_matching_pursuit pretrain_rbms "
+        "random_kernels random_patches select_features stacked_kernel_pca transposed_convolution unroll "
+        "unroll_rbms"
     ),
     "lamina.curvature": (
         "AtParameters BatchLoss BlockDiagonal ContinuousCostates DiagonalLowRank Eigenpairs Iterate "

@@ -121,10 +121,10 @@ def test_U10_neighbours_at_a_hidden_layer_save_labels_on_digits() -> None:
 
 
 def test_U10_two_moons_with_two_labels() -> None:
-    """One label a moon; neighbours are alike, and 400 pairs are told to be of different moons. Two sets of points."""
+    """One label a moon; neighbours are alike, and 400 pairs are told to be of different moons."""
     right: dict[str, list[float]] = {"labels": [], "embedding": []}
     counts = {"n_labelled": 2, "n_similar": 200, "n_dissimilar": 100}
-    for seed in range(2):
+    for seed in range(1):
         points, test = two_moons(300, noise=0.08, seed=seed), two_moons(2_000, noise=0.08, seed=seed + 100)
         mean, std = points.inputs.mean(0), points.inputs.std(0)
         x, u = (points.inputs - mean) / std, (test.inputs - mean) / std
@@ -152,7 +152,7 @@ def test_U10_two_moons_with_two_labels() -> None:
             else:
                 fit(step, InMemory(labelled, 2), max_epochs=150)
             found.append(((network(u)[:, 0] > 0) == (test.targets == 1)).double().mean().item())
-    assert np.mean(right["embedding"]) > np.mean(right["labels"]) + 0.05
+    assert np.mean(right["embedding"]) > np.mean(right["labels"]) + 0.07
 
 
 def test_U10_greedy_layers_learn_from_pairs_and_leave_the_rest_alone() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamina.energy.binary_draws import draw_binary
+from lamina.energy.binary_draws import BinaryDraws, draw_binary
 
 G = torch.Generator
 LEVEL = 2.0**-16
@@ -47,18 +47,23 @@ def test_units_and_rows_are_independent() -> None:
     assert float(away.max()) < 5 * 0.25 / np.sqrt(n)
 
 
-def test_in_place_and_with_space_the_draws_are_the_same() -> None:
-    p = torch.rand(7, 5, generator=G().manual_seed(0))
-    expected = draw_binary(p, G().manual_seed(3))
-    out, space = torch.empty_like(p), torch.empty_like(p)
-    kept = p.clone()
-    assert draw_binary(p, G().manual_seed(3), out=out, space=space) is out
-    assert torch.equal(out, expected) and torch.equal(p, kept)
-    spent = p.clone()
-    assert torch.equal(draw_binary(spent, G().manual_seed(3), space=spent), expected)
-    both = p.clone()
-    draw_binary(both, G().manual_seed(3), out=both)
-    assert torch.equal(both, expected)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_in_the_same_memory_the_draws_are_the_same(dtype: torch.dtype) -> None:
+    p = torch.rand(7, 5, generator=G().manual_seed(0)).to(dtype)
+    expected, draws = draw_binary(p, G().manual_seed(3)), BinaryDraws(p)
+    assert 5 < float(expected.float().sum()) < 30
+    for _ in range(2):
+        out, kept = torch.empty_like(p), p.clone()
+        assert draws(kept, G().manual_seed(3), out, torch.empty_like(p)) is out
+        assert torch.equal(out, expected) and torch.equal(kept, p)
+        assert torch.equal(draws(kept, G().manual_seed(3), torch.empty_like(p), kept), expected)
+        both = p.clone()
+        draws(both, G().manual_seed(3), both, torch.empty_like(p))
+        assert torch.equal(both, expected)
+    assert torch.equal(draw_binary(p.clone(), G().manual_seed(3), spend=True), expected)
+    generator = G().manual_seed(3)
+    draws(p, generator, out := torch.empty_like(p), torch.empty_like(p))
+    assert not torch.equal(draws(p, generator, out.clone(), torch.empty_like(p)), out)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3, 5), (0, 4), (4, 0)])
@@ -72,5 +77,3 @@ def test_other_types_take_a_uniform_number_each() -> None:
     p = torch.rand(9, 4, generator=G().manual_seed(0)).to(torch.bfloat16)
     uniform = torch.empty_like(p).uniform_(generator=G().manual_seed(5))
     assert torch.equal(draw_binary(p, G().manual_seed(5)), (uniform < p).to(torch.bfloat16))
-    own = p.clone()
-    assert torch.equal(draw_binary(own, G().manual_seed(5), out=own), (uniform < p).to(torch.bfloat16))

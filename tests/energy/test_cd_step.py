@@ -138,10 +138,11 @@ def test_single_precision_is_the_rule_written_out() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 60.0])  # the second saturates every unit
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_loss_is_the_reconstructions_cross_entropy(scale: float, weighted: bool) -> None:
+@pytest.mark.parametrize("n", [9, 230])
+def test_the_loss_is_the_reconstructions_cross_entropy(scale: float, weighted: bool, n: int) -> None:
     rbm = machine(6, 4, size=scale)
-    v = torch.rand(9, 6, generator=G().manual_seed(0)).double()  # grey, too
-    weights = torch.linspace(0.2, 1.8, 9).double() if weighted else None
+    v = torch.rand(n, 6, generator=G().manual_seed(0)).double()  # grey, too
+    weights = torch.linspace(0.2, 1.8, n).double() if weighted else None
     h = rbm.sample_hidden(v, G().manual_seed(1))
     terms = binary_cross_entropy_with_logits(rbm.visible_input(h).detach(), v, reduction="none").sum(1)
     loss = ContrastiveDivergenceStep(rbm, generator=G().manual_seed(1))(Batch(v, weights=weights))["loss"]

@@ -78,7 +78,7 @@ def test_it_learns_and_pretraining_is_done() -> None:
 
     def between(fitted: DeepBeliefNetwork) -> float:
         h = fitted.transform(X)
-        return float(np.stack([h[CODES == k].mean(0) for k in range(3)]).std(0).mean())
+        return float(np.stack([h[k == CODES].mean(0) for k in range(3)]).std(0).mean())
 
     assert between(still) > 2 * between(drawn)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from lamina.errors import ConfigError
 _TRIES = 20
 
 
-def nearest_pairs(x: np.ndarray | Tensor, neighbours: int = 5, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+def nearest_pairs(x: Any, neighbours: int = 5, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Pair each row with its nearest rows, which are taken to be alike, and as many rows that are not neighbours.
 
     Near is by Euclidean distance: scale the columns first. A pair stands once, also where each of the two is among the
@@ -19,7 +21,8 @@ def nearest_pairs(x: np.ndarray | Tensor, neighbours: int = 5, *, seed: int = 0)
     one in C of them is of one class none the less.
 
     Args:
-        x: ``(N, ...)``, at least two rows; an example of several axes is read as one vector.
+        x: ``(N, ...)``, at least two rows; an example of several axes is read as one vector. A sparse matrix of
+            scipy's will do.
         neighbours: Nearest rows of each row, at least 1.
         seed: Decides which rows make the pairs that are not alike.
 
@@ -33,8 +36,10 @@ def nearest_pairs(x: np.ndarray | Tensor, neighbours: int = 5, *, seed: int = 0)
     """
     from sklearn.neighbors import NearestNeighbors
 
-    rows = np.asarray(x.cpu() if isinstance(x, Tensor) else x).reshape(len(x), -1)
-    n = len(rows)
+    rows = x.cpu().numpy() if isinstance(x, Tensor) else x
+    n = rows.shape[0]
+    if isinstance(rows, np.ndarray):
+        rows = rows.reshape(n, -1)
     if n < 2 or neighbours < 1:
         raise ConfigError(
             f"needs two rows or more and a neighbour or more, got {n} and {neighbours!r}", where="nearest_pairs"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from lamina.energy.binary_draws import draw_binary
+from lamina.energy.binary_draws import BinaryDraws
 from lamina.energy.contrastive_divergence import Reconstruction
 from lamina.energy.rbm import RBM
 from lamina.energy.units import Bernoulli, Gaussian
@@ -28,6 +28,9 @@ class Buffers(NamedTuple):
         v_input: ``(M, n_visible)``, inputs of the visible units.
         v_mean: Their means, in the place of ``v_sample``, which are drawn last.
         signs: ``(N + M,)``, 1/N and -1/M.
+        v_t, h_t: v and h transposed.
+        one, share: 1 and 1/N; numbers of Python would be made tensors anew at every use.
+        draw_h, draw_v: Fill in ``h_state`` and the samples.
     """
 
     v: Tensor
@@ -42,6 +45,12 @@ class Buffers(NamedTuple):
     v_input: Tensor
     v_mean: Tensor
     signs: Tensor
+    v_t: Tensor
+    h_t: Tensor
+    one: Tensor
+    share: Tensor
+    draw_h: BinaryDraws
+    draw_v: BinaryDraws
 
     @classmethod
     def make(cls, n: int, m: int, like: Tensor, inputs: bool) -> Buffers:
@@ -51,7 +60,9 @@ class Buffers(NamedTuple):
         a = torch.empty_like(h) if inputs else h
         state, v_input = like.new_empty(m, n_hidden), like.new_empty(m, n_visible)
         signs = torch.cat([like.new_full((n,), 1.0 / n), like.new_full((m,), -1.0 / m)])
-        return cls(v, h, v[:n], v[n:], h[:n], h[n:], a[:n], a[n:], state, v_input, v[n:], signs)
+        halves = v[:n], v[n:], h[:n], h[n:], a[:n], a[n:]
+        draws = BinaryDraws(state), BinaryDraws(v_input)
+        return cls(v, h, *halves, state, v_input, v[n:], signs, v.t(), h.t(), like.new_ones(()), signs[0], *draws)
 
 
 class VisibleSide:
@@ -89,7 +100,7 @@ class VisibleSide:
             if self.gaussian:
                 at.v_sample.copy_(at.v_input)  # else the means lie there
         elif self.binary:
-            draw_binary(at.v_mean, generator, out=at.v_sample, space=at.v_input)
+            at.draw_v(at.v_mean, generator, at.v_sample, at.v_input)
         elif self.gaussian:
             at.v_sample.normal_(generator=generator)
             s = self.rbm.visible_log_variance
@@ -132,10 +143,10 @@ class VisibleSide:
             return (weights @ (x.clamp_min(0.0) - v * x - logs).sum(1)) / len(v)
         foretold = torch.dot(v.view(-1), x.view(-1))
         above = x.clamp_min_(0.0).sum()
-        likelier = torch.maximum(torch.sub(1.0, p, out=x), p, out=x)
-        for rows in torch.split(likelier, _MULTIPLIED):
-            above -= rows.prod(0).log_().sum()
-        return (above - foretold) / len(v)
+        likelier = torch.maximum(torch.sub(at.one, p, out=x), p, out=x)
+        for rows in (likelier,) if len(v) <= _MULTIPLIED else torch.split(likelier, _MULTIPLIED):
+            above.sub_(rows.prod(0).log_().sum())
+        return above.sub_(foretold).mul_(at.share)
 
     def half_squares(self, u: Tensor) -> Tensor:
         """Return ½ (v - b)² / σ² of v / σ², ``(N, n_visible)``."""

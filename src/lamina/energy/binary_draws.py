@@ -9,11 +9,8 @@ _LEVELS = 2**16
 _PARTS = {torch.float32: 2**8, torch.float64: 2**37}  # of a level, as many as a threshold near 2^15 can tell apart
 
 
-@torch.no_grad()
-def draw_binary(
-    p: Tensor, generator: Generator | None = None, *, out: Tensor | None = None, space: Tensor | None = None
-) -> Tensor:
-    """Draw x_ni = 1 with probability p_ni, else 0.
+class BinaryDraws:
+    """Draws x_ni = 1 with probability p_ni, else 0, for arrays of one shape, again and again in the same memory.
 
         x_ni = [k_ni + r_i < 2^16 p_ni],   k uniform on 0 … 2^16 - 1,   r uniform on [0, 1)
 
@@ -24,22 +21,52 @@ def draw_binary(
     most. On other devices, and in other types, each unit has a uniform number of its own.
 
     Args:
+        like: ``(..., n)``, of the shape, type and device.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        parts = _PARTS.get(like.dtype) if like.device.type == "cpu" else None
+        self._words: Tensor | None = None
+        if parts is not None:
+            self._words = torch.empty(-(-like.numel() // 4), dtype=torch.int64)
+            self._k = self._words.view(torch.int16)[: like.numel()].view(like.shape)
+            self._below = like.new_empty(like.shape[-1:])
+            # Drawn between these, and rounded to whole parts, are -2^15 - r.
+            self._ends = 1.0 / parts - _LEVELS // 2 - 1, float(-_LEVELS // 2)
+
+    def __call__(self, p: Tensor, generator: Generator | None, out: Tensor, space: Tensor) -> Tensor:
+        """Draw once; where p may want a gradient, under ``torch.no_grad``.
+
+        Args:
+            p: Probabilities.
+            generator: On p's device; None is PyTorch's default generator.
+            out: For the result; may be ``p``.
+            space: To work in; may be ``p`` if that is needed no more, but not ``out``.
+
+        Returns:
+            ``out``.
+        """
+        if self._words is None:
+            uniform = (out if space is p else space).uniform_(generator=generator)
+            return torch.lt(uniform, p, out=out)
+        self._words.random_(-(2**63), None, generator=generator)
+        self._below.uniform_(*self._ends, generator=generator)
+        # Read with a sign the bits are k - 2^15, which is compared with 2^16 p - 2^15 - r.
+        torch.add(self._below, p, alpha=_LEVELS, out=space)
+        return torch.lt(out.copy_(self._k), space, out=out)
+
+
+@torch.no_grad()
+def draw_binary(p: Tensor, generator: Generator | None = None, *, spend: bool = False) -> Tensor:
+    """Draw 1 with probability p, else 0, once: see ``BinaryDraws``.
+
+    Args:
         p: ``(..., n)``, probabilities.
         generator: On p's device; None is PyTorch's default generator.
-        out: Contiguous, for the result; may be ``p``.
-        space: Of p's shape, to work in; may be ``p`` if that is needed no more, but not ``out``.
+        spend: Whether p is needed no more, and may be written over.
 
     Returns:
         ``(..., n)``, of p's type.
     """
-    out = p.new_empty(p.shape) if out is None else out
-    parts = _PARTS.get(p.dtype)
-    if p.device.type != "cpu" or parts is None:
-        uniform = torch.empty_like(out) if out is p else out
-        return torch.lt(uniform.uniform_(generator=generator), p, out=out)
-    words = torch.empty(-(-p.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    # Read with a sign the bits are k - 2^15, which is compared with 2^16 p - 2^15 - r.
-    below = p.new_empty(p.shape[-1:]).random_(parts, generator=generator).mul_(-1.0 / parts).sub_(_LEVELS // 2)
-    threshold = torch.add(below, p, alpha=_LEVELS, out=p.new_empty(p.shape) if space is None else space)
-    out.copy_(words.view(torch.int16)[: p.numel()].view(p.shape))
-    return torch.lt(out, threshold, out=out)
+    out = p.new_empty(p.shape)
+    return BinaryDraws(p)(p, generator, out, p if spend else p.new_empty(p.shape))

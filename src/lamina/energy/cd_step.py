@@ -11,7 +11,6 @@ from torch.optim import SGD
 
 from lamina.data.batch import Batch
 from lamina.energy._cd_visible import Buffers, VisibleSide
-from lamina.energy.binary_draws import draw_binary
 from lamina.energy.contrastive_divergence import Reconstruction, chains_of, check_sweeps, move_chains
 from lamina.energy.rbm import RBM
 from lamina.energy.tempering import rows_a_rung
@@ -127,28 +126,31 @@ class ContrastiveDivergenceStep:
             ConfigError: If the inputs do not fit the visible units.
         """
         inputs = batch.inputs.flatten(1)
-        if inputs.shape[1] != self.model.n_visible:
+        n, width = inputs.shape
+        if width != self.model.n_visible:
             raise ConfigError(
-                f"got {inputs.shape[1]} inputs for {self.model.n_visible} visible units",
+                f"got {width} inputs for {self.model.n_visible} visible units",
                 where="ContrastiveDivergenceStep",
             )
-        at = self._buffers.get(len(inputs)) or self._new_buffers(len(inputs))
+        at = self._buffers.get(n) or self._new_buffers(n)
         weights = batch.weights
         self._visible.scale_(at.v_data.copy_(inputs))
         self._means(at.v_data, at.a_data, at.h_data)
         loss = self._sample(at, weights)
         signs = at.signs if weights is None else self._weighted(at, weights)
-        toward_b, toward_c = torch.mv(at.v.t(), signs), torch.mv(at.h.t(), signs)
+        toward_b, toward_c = torch.mv(at.v_t, signs), torch.mv(at.h_t, signs)
         if loss is None:
             loss = self._free_energy_gap(at, weights)
             if weights is not None and self._visible.gaussian:  # (v - b) / σ² counts examples, as ½ (v - b)² does
                 toward_b += self._visible.scale_((1.0 - weights.mean()) * self.model.visible_bias)
         asked = self.centred or self.sparsity is not None
         mean_v, mean_h = (_mean(x, weights) for x in (at.v_data, at.h_data)) if asked else (toward_b, toward_c)
-        if weights is None:
-            at.h_sample.mul_(-len(inputs) / len(at.h_sample))
+        if weights is not None:
+            at.h.mul_(signs[:, None] * n)
+        elif len(at.h_sample) == n:
+            at.h_sample.neg_()
         else:
-            at.h.mul_(signs[:, None] * len(inputs))
+            at.h_sample.mul_(-n / len(at.h_sample))
         self._update(at, weights, _Means(mean_v, mean_h, toward_b, toward_c))
         return {"loss": loss}
 
@@ -178,7 +180,7 @@ class ContrastiveDivergenceStep:
             self._means(visible.scale_(at.v_sample), at.a_sample, at.h_sample)
             chance = at.h_sample
         for sweep in range(1, self.sweeps + 1):
-            draw_binary(chance, self.generator, out=at.h_state, space=at.h_sample)
+            at.draw_h(chance, self.generator, at.h_state, at.h_sample)
             torch.addmm(rbm.visible_bias, at.h_state, rbm.weight, out=at.v_input)
             visible.means(at)
             if sweep == self.sweeps and not self.persistent:
@@ -210,26 +212,26 @@ class ContrastiveDivergenceStep:
         toward_b, toward_c = means.toward_b, means.toward_c
         if self.centred:
             mu, lam = self._follow(means.v, means.h)
-            difference = torch.mm(at.h.t(), at.v).div_(n)
+            difference = torch.mm(at.h_t, at.v).div_(n)
             # Σ ± (ĥ - λ)(v - μ)ᵀ; the term λ μᵀ is the same in both halves.
             difference.addr_(toward_c, mu, alpha=-1.0).addr_(lam, toward_b, alpha=-1.0)
             toward_b.addmv_(difference.t(), lam, alpha=-1.0)
             toward_c.addmv_(difference, mu, alpha=-1.0)
             self._move(rbm.weight, difference.sub_(rbm.weight, alpha=decay) if decay else difference, group)
         elif rbm.visible_log_variance is not None:
-            difference = torch.mm(at.h.t(), at.v).div_(n)
+            difference = torch.mm(at.h_t, at.v).div_(n)
             own = None if self.persistent else weights
             data, samples = (self._visible.half_squares(v) for v in (at.v_data, at.v_sample))
             toward_s = _mean(data, weights) - _mean(samples, own) - (rbm.weight * difference).sum(0)
             self._move(rbm.weight, difference.sub_(rbm.weight, alpha=decay) if decay else difference, group)
             self._move(rbm.visible_log_variance, toward_s, self.optimizer.param_groups[1])
         elif momentum:
-            velocity = self._velocity(rbm.weight).addmm_(at.h.t(), at.v, beta=momentum, alpha=-1.0 / n)
+            velocity = self._velocity(rbm.weight).addmm_(at.h_t, at.v, beta=momentum, alpha=-1.0 / n)
             if decay:
                 velocity.add_(rbm.weight, alpha=decay)
             rbm.weight.add_(velocity, alpha=-rate)
         else:
-            rbm.weight.addmm_(at.h.t(), at.v, beta=1.0 - rate * decay, alpha=rate / n)
+            rbm.weight.addmm_(at.h_t, at.v, beta=1.0 - rate * decay, alpha=rate / n)
         if self.sparsity is not None:
             toward_c.sub_(means.h - self.sparsity, alpha=self.sparsity_cost)
         self._move(rbm.visible_bias, toward_b, self.optimizer.param_groups[1])

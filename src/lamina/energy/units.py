@@ -101,8 +101,7 @@ class Bernoulli:
 
     def sample(self, theta: Tensor, generator: Generator | None = None) -> Tensor:
         """Return 1 with probability σ(θ), else 0: see ``draw_binary``."""
-        p = theta.sigmoid()
-        return draw_binary(p, generator, space=p)
+        return draw_binary(theta.sigmoid(), generator, spend=True)
 
     def natural(self, mean: Tensor) -> Tensor:
         """Return log(p / (1 - p))."""
