@@ -73,6 +73,17 @@ def test_U11_single_precision_agrees_and_the_state_rebuilds_it() -> None:
     torch.testing.assert_close(some(x.float()), found[:, [3, 0]])
 
 
+def test_U11_what_all_values_have_in_common_costs_no_digits() -> None:
+    """A constant in the kernel changes no component, in single precision either."""
+    x = points(60, 5).float()
+
+    def shifted(a: Tensor, b: Tensor) -> Tensor:
+        return linear(a, b) + 1e5
+
+    plain, found = (KernelPCA.fit(x, kernel, 5)(points(20, 5, 1).float()) for kernel in (linear, shifted))
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_U11_layers_serve_nearest_neighbours_better_than_pixels_on_rectangles() -> None:
     train, valid, test = (
         part._replace(inputs=part.inputs.flatten(1)) for part in rectangles(train=500, valid=250, test=1_500)

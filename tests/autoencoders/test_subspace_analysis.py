@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from lamina.autoencoders.subspace_analysis import SubspaceAnalysis, orthonormal_rows, subspace_energy
+from lamina.autoencoders.subspace_analysis import SubspaceAnalysis, _grouped, orthonormal_rows, subspace_energy
 from lamina.errors import ConfigError
 
 
@@ -54,6 +54,31 @@ def test_U12_descent_from_random_filters_ends_in_divided_subspaces() -> None:
         if grouped:
             assert blocks(found, a).max(1).values.min() > 0.9
     assert values[True] < values[False] - 0.05
+
+
+def test_U12_filters_are_grouped_until_no_exchange_lowers_the_energy() -> None:
+    g = generator(5)
+    length = (
+        torch.empty(600, 4, 1, dtype=torch.float64).exponential_(generator=g)
+        * torch.tensor([1.0, 3.0, 1.0, 2.0])[:, None]
+    )
+    responses = (length * torch.randn(600, 4, 3, generator=g, dtype=torch.float64)).flatten(1)
+    responses += 0.3 * torch.randn(600, 12, generator=g, dtype=torch.float64)
+
+    def energy(order: Tensor) -> float:
+        return (responses[:, order].view(600, 4, 3).square().sum(2) + 0.01).sqrt().sum(1).mean().item()
+
+    shuffled = torch.randperm(12, generator=g)
+    order = _grouped(responses[:, shuffled], 3, 0.01)
+    reached = shuffled[order]
+    assert sorted(order.tolist()) == list(range(12))
+    assert energy(reached) < energy(shuffled)
+    for i in range(12):
+        for j in range(i):
+            other = reached.clone()
+            other[[i, j]] = other[[j, i]]
+            assert energy(other) > energy(reached) - 1e-5
+    assert energy(reached) == pytest.approx(energy(torch.arange(12)), rel=1e-9)  # the planted one
 
 
 def test_U12_energy_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class KernelPCA(nn.Module):
     Args:
         points: P, (M, D).
         coefficients: V Λ^(-1/2), (M, F), the strongest component first.
-        means: K 1/M, (M,).
+        means: H K 1/M, (M,): what all the kernel's values have in common is left out, for H takes it away from z too.
         kernel: k.
 
     References: Schölkopf, Smola & Müller, "Nonlinear Component Analysis as a Kernel Eigenvalue Problem", Neural
@@ -106,7 +106,7 @@ class KernelPCA(nn.Module):
         vectors = vectors[:, :kept]
         signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         coefficients = vectors * signs / values[:kept].sqrt()
-        return cls(points, coefficients.to(x.dtype), means.to(x.dtype), kernel)
+        return cls(points, coefficients.to(x.dtype), (means - means.mean()).to(x.dtype), kernel)
 
     def forward(self, x: Float[Tensor, "N D"]) -> Float[Tensor, "N F"]:
         """Return z(x), a block of examples at a time; no gradient is recorded."""
