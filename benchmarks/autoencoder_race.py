@@ -68,10 +68,10 @@ def hessian_free(net: nn.Module) -> HessianFree:
     return HessianFree(
         net.parameters(),
         damping=10.0,
-        bounds=(0.3, 1e8),
-        share=0.25,
+        bounds=(0.2, 1e8),
+        share=0.125,
         judge="part",
-        max_steps=5,
+        max_steps=3,
         preconditioner="kronecker",
         precondition_every=2,
         generator=torch.Generator().manual_seed(1),
@@ -85,7 +85,7 @@ ENTRANTS: dict[str, Entrant] = {
     "K-FAC": kfac(500, 600, damping=10.0),
     "K-FAC, lambda from 1e-8": kfac(500, 600, damping=10.0, bounds=(1e-8, 1e8)),
     "K-FAC, batch 2000": kfac(2000, 300, damping=10.0),
-    "Hessian-free": Entrant(hessian_free, 2000, 120, 4),
+    "Hessian-free": Entrant(hessian_free, 4000, 100, 4),
 }
 
 

@@ -107,6 +107,7 @@ INFRASTRUCTURE = {
 }
 # Public names that a row covers which imports another.
 TOGETHER = {
+    "energy": {"draw_binary"},
     "metrics": {"expected_calibration_error", "interval_coverage", "interval_width"},
     "nn": {"ensemble_error", "without_hints"},
     "optim": {"project_norm_", "proximal_step_", "soft_threshold", "sutskever_momentum"},

@@ -22,12 +22,13 @@ NAMES = {
         "loss_at low_rank_from_eigenpairs low_rank_from_gradients outputs_at vector_jacobian"
     ),
     "lamina.energy": (
-        "Bernoulli Binomial ContrastiveDivergence ContrastiveDivergenceStep DeepBeliefNetwork "
+        "Bernoulli BinaryDraws Binomial ContrastiveDivergence ContrastiveDivergenceStep DeepBeliefNetwork "
         "DeepBoltzmannMachine DeepBoltzmannPath DirectedLayers Gaussian Joined MeanFieldLearning RBM "
         "RBMLayer RBMPath Rectified SigmoidBeliefNetwork Softmax StochasticLayer Tempered Units UpDown "
-        "VariationalBound WakeSleep all_states parallel_tempering pretrain_deep_belief "
+        "VariationalBound WakeSleep all_states draw_binary parallel_tempering pretrain_deep_belief "
         "pretrain_deep_boltzmann pseudo_likelihood tied_machine variational_bound"
     ),
+    "lamina.estimators": "BernoulliRBM DeepBeliefNetwork GaussianRBM NeuralClassifier NeuralRegressor",
     "lamina.likelihoods": (
         "Bernoulli Categorical FullGaussian Gaussian GaussianMixture Heads LIKELIHOODS Laplace Likelihood "
         "Poisson Power REFUSED Rejecting Strings StudentT for_scoring from_json kl_divergence likelihood_name "

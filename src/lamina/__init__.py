@@ -40,7 +40,12 @@ _LAZY = {
     "fit": "lamina.workflows.fit",
     "predict": "lamina.workflows.predict",
 }
-_ROOMS = frozenset({"data", "likelihoods", "methodology", "metrics", "nn", "penalties", "training", "vision"})
+_ROOMS = frozenset(
+    {
+        "autoencoders", "curvature", "data", "energy", "estimators", "initialisers", "likelihoods", "methodology",
+        "metrics", "nn", "optim", "penalties", "samplers", "training", "vision",
+    }
+)  # fmt: skip
 
 __all__ = [
     "CheckNotMet",

@@ -120,6 +120,10 @@ def conjugate_gradient(
     squared, slope = float(r @ r), float(r @ y)
     steps, negative, iterates, wanted, values = 0, False, list[Iterate](), 1.0, [float(-0.5 * (x @ (r + b)))]
     while steps < max_steps and squared > tolerance**2 * size and not _stalled(values, progress):
+        if steps:  # here, so that the last step leaves out a direction that nobody goes
+            y = preconditioned(r)
+            before, slope = slope, float(r @ y)
+            p.mul_(slope / before).add_(y)
         turned = damped(p)
         curvature = float(p @ turned)
         if not curvature > 0.0:
@@ -129,9 +133,7 @@ def conjugate_gradient(
         alpha = slope / curvature
         x.add_(p, alpha=alpha)
         r.sub_(turned, alpha=alpha)
-        y = preconditioned(r)
-        before, squared, slope = slope, float(r @ r), float(r @ y)
-        p.mul_(slope / before).add_(y)
+        squared = float(r @ r)
         if progress or keep:
             values.append(float(-0.5 * (x @ (r + b))))
         if keep and steps >= wanted:

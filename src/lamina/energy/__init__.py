@@ -1,6 +1,7 @@
 """Energy-based and deep generative models: Boltzmann machines, belief networks, and their learning."""
 
 from lamina.energy.annealing_path import RBMPath
+from lamina.energy.binary_draws import BinaryDraws, draw_binary
 from lamina.energy.cd_step import ContrastiveDivergenceStep
 from lamina.energy.contrastive_divergence import ContrastiveDivergence
 from lamina.energy.deep_belief import DeepBeliefNetwork, tied_machine
@@ -26,6 +27,7 @@ from lamina.energy.wake_sleep import WakeSleep
 __all__ = [
     "RBM",
     "Bernoulli",
+    "BinaryDraws",
     "Binomial",
     "ContrastiveDivergence",
     "ContrastiveDivergenceStep",
@@ -48,6 +50,7 @@ __all__ = [
     "VariationalBound",
     "WakeSleep",
     "all_states",
+    "draw_binary",
     "parallel_tempering",
     "pretrain_deep_belief",
     "pretrain_deep_boltzmann",
