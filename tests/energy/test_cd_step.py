@@ -72,6 +72,8 @@ CASES: list[dict[str, Any]] = [
     {"gaussian": True, "weighted": True, "persistent": True},
     {"weighted": True},
     {"weighted": True, "persistent": True},
+    {"draw_data": True},
+    {"draw_data": True, "weighted": True, "persistent": True, "momentum": 0.5},
 ]
 
 
@@ -90,6 +92,7 @@ def test_U02_it_is_sgd_on_the_objective_with_the_same_samples(case: dict[str, An
         options.get("reconstruction", "sample"),
         G().manual_seed(1),
         options.get("temperatures", ()),
+        options.get("draw_data", False),
     )
     others = [p for name, p in theirs.named_parameters() if name != "weight"]
     groups = [
@@ -98,10 +101,8 @@ def test_U02_it_is_sgd_on_the_objective_with_the_same_samples(case: dict[str, An
     ]
     slow = GradientStep(theirs, objective, torch.optim.SGD(groups, lr=0.3, momentum=options.get("momentum", 0.0)))
     for number in range(4):
-        batch = Batch(
-            drawn(visible, number),
-            weights=weights,
-        )
+        grey = torch.rand(9, 6, generator=G().manual_seed(number)).double()
+        batch = Batch(grey if "draw_data" in options else drawn(visible, number), weights=weights)
         loss, gap = step(batch)["loss"], slow(batch)["loss"]
         torch.testing.assert_close(parameters(ours), parameters(theirs), rtol=1e-8, atol=1e-9)
         if options.get("persistent"):
@@ -184,6 +185,19 @@ def test_the_loss_of_gaussian_units_is_half_the_squared_distance() -> None:
     h = rbm.sample_hidden(v, G().manual_seed(1))
     expected = 0.5 * (v - rbm.visible_given(h)).square().sum(1).mean().detach()
     torch.testing.assert_close(ContrastiveDivergenceStep(rbm, generator=G().manual_seed(1))(Batch(v))["loss"], expected)
+
+
+@pytest.mark.parametrize("draw", [True, False])
+def test_U02_drawn_data_are_all_states_by_their_probability(draw: bool) -> None:
+    n, p = 200_000, np.array([0.2, 0.5, 0.9])
+    rbm = machine(3, 2, size=1.5)
+    whole = Enumerated(*arrays(rbm))
+    chance = np.prod(np.where(whole.v == 1, p, 1 - p), axis=1)
+    free_energy = -np.log(np.exp(whole.exponent).sum(1))
+    objective = ContrastiveDivergence(generator=G().manual_seed(0), draw_data=draw)
+    found = objective(rbm, Batch(torch.from_numpy(p).expand(n, 3))).parts["data"].item()
+    error = np.sqrt(chance @ free_energy**2 - (chance @ free_energy) ** 2) / np.sqrt(n)
+    assert (abs(found - chance @ free_energy) < 4 * error) == draw
 
 
 @pytest.mark.parametrize("persistent", [False, True])
@@ -350,5 +364,7 @@ def test_refusals() -> None:
         ContrastiveDivergenceStep(machine(6, 4), momentum=1.0)
     with pytest.raises(ConfigError, match=owner + "sparsity must lie"):
         ContrastiveDivergenceStep(machine(6, 4), sparsity=0.0)
+    with pytest.raises(ConfigError, match=owner + "draw_data is for Bernoulli visible units, these are Gaussian"):
+        ContrastiveDivergenceStep(machine(6, 4, Gaussian()), draw_data=True)
     with pytest.raises(ConfigError, match=owner + "got 5 inputs for 6 visible units"):
         ContrastiveDivergenceStep(machine(6, 4))(Batch(torch.zeros(2, 5).double()))

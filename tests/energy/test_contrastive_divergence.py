@@ -140,6 +140,8 @@ def test_refusals() -> None:
         ContrastiveDivergence(persistent=True, reconstruction="mean")
     with pytest.raises(ConfigError, match="reconstruction must be one of sample, mean"):
         ContrastiveDivergence(reconstruction="both")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="draw_data is for Bernoulli visible units, these are Gaussian"):
+        ContrastiveDivergence(draw_data=True)(machine(4, 3, Gaussian()), Batch(DATA))
     with pytest.raises(ConfigError, match="keeps no chains"):
         ContrastiveDivergence(persistent=True)(machine(), Batch(DATA))
     with pytest.raises(ConfigError, match="trains an RBM, got a Linear"):

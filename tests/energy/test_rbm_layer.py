@@ -107,6 +107,12 @@ def test_options_reach_the_machine() -> None:
     assert step.model.chains.shape == (4, 6) and step.model.chains.dtype == torch.float64
     group = step.optimizer.param_groups[0]
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.2, 0.5, 0.01)
+    wanted = torch.full((5,), 0.1).double()
+    torch.testing.assert_close(step.model.hidden_bias.sigmoid(), wanted)  # it starts at the mean that is asked for
+    drawing: Any = RBMLayer(draw_data=True).step(layers[0], InMemory(Batch(probabilities()), 4), G())
+    assert drawing.draw_data
+    real: Any = RBMLayer(draw_data=True, first_visible="gaussian")
+    assert not real.step(layers[0], InMemory(Batch(probabilities()), 4), G()).draw_data
     mean: Any = RBMLayer(reconstruction="mean").step(layers[0], InMemory(Batch(probabilities()), 4), G())
     assert mean.reconstruction == "mean"
 

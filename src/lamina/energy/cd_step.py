@@ -11,7 +11,8 @@ from torch.optim import SGD
 
 from lamina.data.batch import Batch
 from lamina.energy._cd_visible import Buffers, VisibleSide
-from lamina.energy.contrastive_divergence import Reconstruction, chains_of, check_sweeps, move_chains
+from lamina.energy.binary_draws import draw_binary
+from lamina.energy.contrastive_divergence import Reconstruction, chains_of, check_drawn, check_sweeps, move_chains
 from lamina.energy.rbm import RBM
 from lamina.energy.tempering import rows_a_rung
 from lamina.energy.units import Bernoulli
@@ -39,6 +40,9 @@ class ContrastiveDivergenceStep:
     squared distance for Gaussian units (over σ², plus log σ); with persistent chains, which reconstruct nothing, the
     free-energy gap mean F(v) - mean F(chains). Neither is the likelihood.
 
+    Inputs between 0 and 1 are taken as they stand, or ``draw_data`` draws binary units with them: see
+    ``ContrastiveDivergence``. Noise in shades of grey asks for it.
+
     Centring, for data whose units are mostly on or mostly off, takes the statistics about offsets μ and λ, running
     means of v and ĥ over the data:
 
@@ -59,6 +63,7 @@ class ContrastiveDivergenceStep:
             biases' gradient. None leaves them alone.
         sparsity_cost: See there; at least 0.
         centred: Take the statistics about running means.
+        draw_data: Draw the visible units with the inputs as probabilities.
         generator: Source of the samples, on the machine's device, kept in ``state_dict``; None is PyTorch's default
             generator, which ``fit`` keeps.
 
@@ -85,10 +90,13 @@ class ContrastiveDivergenceStep:
         sparsity: float | None = None,
         sparsity_cost: float = 1.0,
         centred: bool = False,
+        draw_data: bool = False,
         generator: Generator | None = None,
     ) -> None:
         check_sweeps("ContrastiveDivergenceStep", sweeps, persistent, reconstruction, temperatures)
         _check_units(rbm, centred)
+        if draw_data:
+            check_drawn("ContrastiveDivergenceStep", rbm)
         if not (rate >= 0.0 and 0.0 <= momentum < 1.0 and weight_decay >= 0.0 and sparsity_cost >= 0.0):
             raise ConfigError(
                 "rate, weight_decay and sparsity_cost must be at least 0 and momentum in [0, 1), "
@@ -105,6 +113,7 @@ class ContrastiveDivergenceStep:
             )
         self.model, self.sweeps, self.persistent, self.reconstruction = rbm, sweeps, persistent, reconstruction
         self.sparsity, self.sparsity_cost, self.centred, self.generator = sparsity, sparsity_cost, centred, generator
+        self.draw_data = draw_data
         self.temperatures, self._visible = tuple(temperatures), VisibleSide(rbm)
         others = [p for p in (rbm.visible_bias, rbm.hidden_bias, rbm.visible_log_variance) if p is not None]
         self.optimizer = SGD(
@@ -133,6 +142,8 @@ class ContrastiveDivergenceStep:
                 where="ContrastiveDivergenceStep",
             )
         at = self._buffers.get(n) or self._new_buffers(n)
+        if self.draw_data:
+            inputs = draw_binary(inputs, self.generator)
         weights = batch.weights
         self._visible.scale_(at.v_data.copy_(inputs))
         self._means(at.v_data, at.a_data, at.h_data)

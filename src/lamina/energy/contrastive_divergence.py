@@ -10,8 +10,10 @@ import torch
 from torch import Generator, nn
 
 from lamina.data.batch import Batch
+from lamina.energy.binary_draws import draw_binary
 from lamina.energy.rbm import RBM
 from lamina.energy.tempering import check_temperatures, parallel_tempering, rows_a_rung
+from lamina.energy.units import Bernoulli
 from lamina.errors import ConfigError
 from lamina.likelihoods.mean_nll import weighted_mean
 from lamina.training.objective import Loss
@@ -44,10 +46,14 @@ class ContrastiveDivergence:
             draws the same numbers, which it would not from one of yours.
         temperatures: Inverse temperatures 1 = β_1 > … > β_R ≥ 0 of persistent chains, which are then R blocks of equal
             size, ``RBM(..., chains=R * 100)``, the first of which is used; none by default.
+        draw_data: Draw Bernoulli visible units with the inputs as their probabilities, anew in every pass. False takes
+            the inputs for values, which have less variance than the machine's samples by p (1 - p) a unit: of no
+            moment where they are nearly 0 or 1, but with grey inputs the weights are drawn to 0.
 
     Raises:
         ConfigError: If k is below 1, the reconstruction unknown, means are asked of persistent chains, or temperatures
-            do not fall from 1 or are asked of chains that are not persistent.
+            do not fall from 1 or are asked of chains that are not persistent; when called, if the model is no RBM,
+            lacks the chains, or data are to be drawn for visible units that are not Bernoulli.
 
     Reference: Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", Neural Computation 14(8),
     2002; Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient", ICML 2008;
@@ -59,6 +65,7 @@ class ContrastiveDivergence:
     reconstruction: Reconstruction = "sample"
     generator: Generator | None = None
     temperatures: tuple[float, ...] = ()
+    draw_data: bool = False
 
     def __post_init__(self) -> None:
         check_sweeps("ContrastiveDivergence", self.sweeps, self.persistent, self.reconstruction, self.temperatures)
@@ -70,11 +77,14 @@ class ContrastiveDivergence:
             The total and its parts ``data`` and ``samples``, mean free energies in nats.
 
         Raises:
-            ConfigError: If the model is no RBM, or lacks the chains.
+            ConfigError: If the model is no RBM, lacks the chains, or has no data to draw.
         """
         if not isinstance(model, RBM):
             raise ConfigError(f"trains an RBM, got a {type(model).__name__}", where="ContrastiveDivergence")
         start = batch.inputs.flatten(1)
+        if self.draw_data:
+            check_drawn("ContrastiveDivergence", model)
+            start = draw_binary(start, self.generator)
         data = weighted_mean(model.free_energy(start), batch.weights)
         if self.persistent:
             samples = move_chains(model, "ContrastiveDivergence", self.sweeps, self.temperatures, self.generator)
@@ -107,6 +117,20 @@ def check_sweeps(
         check_temperatures(owner, temperatures)
         if not persistent:
             raise ConfigError("only persistent chains have temperatures", where=owner, mend="use persistent=True")
+
+
+def check_drawn(owner: str, model: RBM) -> None:
+    """Refuse to draw data for units that are not binary.
+
+    Raises:
+        ConfigError: Then.
+    """
+    if not isinstance(model.visible, Bernoulli):
+        raise ConfigError(
+            f"draw_data is for Bernoulli visible units, these are {type(model.visible).__name__}",
+            where=owner,
+            mend="use draw_data=False",
+        )
 
 
 def move_chains(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,10 +27,11 @@ class RBMLayer:
 
         h = σ(W v + b_layer)   is   P(h = 1 | v) = σ(W v + c)   with   c = b_layer
 
-    The machine starts with the layer's own W and b, and with the visible biases that give the means of the inputs
-    (Hinton 2010, section 8; of the first 10,000 examples). It learns by ``ContrastiveDivergenceStep``; then its W and c
-    are the layer's. Stacked by ``pretrain_greedy`` this is how a deep belief network is trained, all but its visible
-    biases, which the record of each layer keeps in its ``model``.
+    The machine starts with the layer's own W and b, or with the b that gives the wanted mean where there is a
+    ``sparsity``, and with the visible biases that give the means of the inputs (Hinton 2010, section 8; of the first
+    10,000 examples). It learns by ``ContrastiveDivergenceStep``; then its W and c are the layer's.
+    Stacked by ``pretrain_greedy`` this is how a deep belief network is trained, all but its visible biases, which the
+    record of each layer keeps in its ``model``.
 
     The layer must be ``Linear`` with a bias, then ``Sigmoid``; dropout behind it is off while the machine learns. Batch
     normalisation is refused: W and c would not be what the layer computes.
@@ -43,6 +45,8 @@ class RBMLayer:
         weight_decay: Of the weights.
         sparsity: Wanted mean of the hidden units, or None.
         centred: Take the statistics about running means.
+        draw_data: Draw binary units with the inputs as probabilities, in every pass; inputs of the first layer that are
+            "gaussian" are not drawn.
         first_visible: What the inputs of the first layer are: "bernoulli" for numbers from 0 to 1, read as
             probabilities; "gaussian" for standardised numbers. Later layers see probabilities.
 
@@ -63,6 +67,7 @@ class RBMLayer:
     weight_decay: float = 0.0
     sparsity: float | None = None
     centred: bool = False
+    draw_data: bool = False
     first_visible: Literal["bernoulli", "gaussian"] = "bernoulli"
 
     def __post_init__(self) -> None:
@@ -101,6 +106,8 @@ class RBMLayer:
         with torch.no_grad():
             rbm.weight.copy_(weight)
             rbm.hidden_bias.copy_(affine.bias)
+            if self.sparsity is not None:
+                rbm.hidden_bias.fill_(math.log(self.sparsity / (1.0 - self.sparsity)))
         rbm.set_visible_bias(some.to(weight))
         return self._teach(rbm, drawn)
 
@@ -115,6 +122,7 @@ class RBMLayer:
             weight_decay=self.weight_decay,
             sparsity=self.sparsity,
             centred=self.centred,
+            draw_data=self.draw_data and isinstance(rbm.visible, Bernoulli),
             generator=generator,
         )
 
