@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,15 @@ from lamina.recipes.pretraining.sets import SETS, load_parts, settled_sizes
 from lamina.recipes.pretraining.settings import UPDATES, WIDTH, said, seconds, setting
 from lamina.recipes.pretraining.svm import support_vectors
 from lamina.training.greedy import pretrain_greedy
+from lamina.training.learning_rate import LearningRate
 
-TUNE = {"epochs": 4, "patience": 2, "rate": 0.1, "momentum": 0.5, "batch": 20}
+TUNE = {"epochs": 4, "patience": 2, "rate": 0.01, "batch": 20}
+PRETRAIN = {"epochs": 2, "rate": 0.05, "momentum": 0.5, "sparsity": 0.2, "batch": 20}
 SIZES = [200, 50, 100]
 
 
 def run(start: str = "rbm", depths: tuple[int, ...] = (1, 2), seed: int = 0, **changes: Any) -> dict[str, Any]:
-    at: dict[str, Any] = {"widths": [12, 10], "tune": TUNE, "pretrain": {"epochs": 2, "rate": 0.05, "batch": 20}}
+    at: dict[str, Any] = {"widths": [12, 10], "tune": TUNE, "pretrain": PRETRAIN}
     at |= {"dropout": 0.2, "input_dropout": 0.1} | changes
     return train.networks(
         name="basic", digits="digits", sizes=SIZES, start=start, depths=list(depths), setting=at, seed=seed
@@ -62,27 +65,32 @@ def test_sizes_are_as_published_or_a_tenth() -> None:
 def test_networks_of_every_start_and_depth_are_trained_and_scored_the_same_twice(start: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    pretrain = {"epochs": 2, "rate": 0.05, "batch": 20, "corruption": 0.2}
-    tune = {"epochs": 4, "patience": 2, "rate": 0.01, "batch": 20} if start == "today" else TUNE
-    found = run(start, pretrain=pretrain, tune=tune)
+    pretrain = {**PRETRAIN, "corruption": 0.2}
+    found = run(start, pretrain=pretrain)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert run(start, pretrain=pretrain, tune=tune) == found
-    assert run(start, pretrain=pretrain, tune=tune, seed=1) != found
+    assert run(start, pretrain=pretrain) == found
+    assert run(start, pretrain=pretrain, seed=1) != found
     assert len(found["pretrain_loss"]) == (0 if start in ("random", "today") else 2)
     assert set(found["depths"]) == {"1", "2"}
     for score in found["depths"].values():
         assert 0 <= score["test_error"] <= 1 and 1 <= score["epoch"] <= score["epochs"] <= 4
 
 
-@pytest.mark.parametrize("kind", ["rbm", "autoencoder"])
-def test_U04_a_depth_starts_with_the_layers_that_all_depths_share(kind: str) -> None:
-    found = run(kind)
+@pytest.mark.parametrize(("kind", "sparsity"), [("rbm", 0.2), ("rbm", None), ("autoencoder", None)])
+def test_U04_a_depth_starts_with_the_layers_that_all_depths_share(kind: str, sparsity: float | None) -> None:
+    found = run(kind, pretrain={**PRETRAIN, "sparsity": sparsity})
     parts = load_parts("basic", "digits", (200, 50, 100))
     taught = train.logistic([784, 12, 10], 10, 0)
-    learner = RBMLayer(0.05) if kind == "rbm" else AutoencoderLayer(0.05)
+    machine = RBMLayer(0.05, momentum=0.5, sparsity=sparsity, centred=sparsity is not None, draw_data=True)
+    coder = AutoencoderLayer(0.05, optimizer=partial(torch.optim.SGD, momentum=0.5))
     pretrain_greedy(
-        taught, InMemory(Batch(parts.train.inputs), 20), learner, epochs=2, generator=torch.Generator().manual_seed(0)
+        taught,
+        InMemory(Batch(parts.train.inputs), 20),
+        machine if kind == "rbm" else coder,
+        epochs=2,
+        callbacks=lambda _: [LearningRate(lambda progress: 1 - 0.99 * progress)],
+        generator=torch.Generator().manual_seed(0),
     )
     for depth in (1, 2):
         network = train.logistic([784, 12, 10][: depth + 1], 10, 0)
@@ -98,7 +106,7 @@ def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoc
     parts = load_parts("basic", "digits", (200, 50, 100))
     network = train.logistic([784, 12], 10, 3)
     by_hand = copy.deepcopy(network)
-    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.5, momentum=0.5)
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.02)
     scores = []
     for epoch in range(12):
         for batch in InMemory(parts.train, 20, seed=3).batches(epoch):
@@ -111,7 +119,7 @@ def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoc
                 for part in (parts.valid, parts.test)
             )
         scores.append((valid, epoch + 1, test))
-    found = train.fine_tuned(network, parts, {**TUNE, "rate": 0.5, "epochs": 12, "patience": 99}, 3)
+    found = train.fine_tuned(network, parts, {**TUNE, "rate": 0.02, "epochs": 12, "patience": 99}, 3)
     valid, epoch, test = min(scores)
     assert (found["valid_error"], found["epoch"], found["test_error"]) == pytest.approx((valid, epoch, test))
     assert found["epochs"] == 12
@@ -161,7 +169,6 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
             assert quick[phase]["epochs"] == full[phase]["epochs"] // 10 >= 1
             assert 10_000 // full[phase]["batch"] == 1_000 // small[phase]["batch"] == UPDATES
         assert ("pretrain" in full) == (start in train.LEARNERS)
-        assert ("momentum" in full["tune"]) == (start != "today")
         assert f"rate {full['tune']['rate']:g}" in said(full)
         assert seconds(start, [3], 10_000, quick=True) < seconds(start, [3], 10_000, quick=False)
     assert setting("denoising", 3, 10_000, quick=False, corruption=0.4)["pretrain"]["corruption"] == 0.4

@@ -15,16 +15,16 @@ UPDATES = 100
 """Updates an epoch, whatever the size of the set: batches of 100 from 10,000 examples."""
 
 _PRETRAIN: Mapping[str, Mapping[str, Any]] = {
-    "rbm": {"epochs": 50, "rate": 0.1},
-    "autoencoder": {"epochs": 30, "rate": 0.1},
-    "denoising": {"epochs": 30, "rate": 0.1},
+    "rbm": {"epochs": 50, "rate": 0.3, "momentum": 0.5, "sparsity": 0.05},
+    "autoencoder": {"epochs": 10, "rate": 0.05, "momentum": 0.5},
+    "denoising": {"epochs": 30, "rate": 0.02, "momentum": 0.9},
 }
 
 _TUNE: Mapping[str, Mapping[str, Any]] = {
-    "random": {"epochs": 100, "patience": 15, "rate": 0.05, "momentum": 0.9},
-    "rbm": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
-    "autoencoder": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
-    "denoising": {"epochs": 100, "patience": 10, "rate": 0.05, "momentum": 0.9},
+    "random": {"epochs": 60, "patience": 8, "rate": 0.0003},
+    "rbm": {"epochs": 60, "patience": 8, "rate": 0.0003},
+    "autoencoder": {"epochs": 60, "patience": 8, "rate": 0.0003},
+    "denoising": {"epochs": 60, "patience": 8, "rate": 0.0003},
     "today": {"epochs": 100, "patience": 15, "rate": 0.001},
 }
 
@@ -64,9 +64,14 @@ def _sized(phase: Mapping[str, Any], train: int, quick: bool) -> dict[str, Any]:
 def said(at: Mapping[str, Any]) -> str:
     """Return what ``setting`` gives, as words."""
     taught, tuned = at.get("pretrain"), at["tune"]
-    before = f"{taught['epochs']} epochs a layer at rate {taught['rate']:g}, then " if taught else ""
-    momentum = f", momentum {tuned['momentum']:g}" if "momentum" in tuned else ""
-    return f"{before}at most {tuned['epochs']} epochs at rate {tuned['rate']:g}{momentum}, patience {tuned['patience']}"
+    before = ""
+    if taught:
+        sparse = f", hidden means {taught['sparsity']:g}" if taught.get("sparsity") else ""
+        before = (
+            f"{taught['epochs']} epochs a layer at rate {taught['rate']:g}, falling to a hundredth, momentum "
+            f"{taught['momentum']:g}{sparse}, then "
+        )
+    return f"{before}Adam, at most {tuned['epochs']} epochs at rate {tuned['rate']:g}, patience {tuned['patience']}"
 
 
 def seconds(start: str, depths: Sequence[int], train: int, *, quick: bool) -> float:

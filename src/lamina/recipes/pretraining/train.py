@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, Optimizer
 
 from lamina.autoencoders.autoencoder_layer import AutoencoderLayer
 from lamina.autoencoders.corruption import Masking
@@ -22,6 +22,7 @@ from lamina.energy.rbm_layer import RBMLayer
 from lamina.initialisers import initialise
 from lamina.likelihoods.categorical import Categorical
 from lamina.nn.mlp import MLP
+from lamina.optim.schedules import linear
 from lamina.recipes.pretraining.sets import SETS, load_parts
 from lamina.recipes.recipe import Result
 from lamina.training.choose import choose_step
@@ -29,19 +30,25 @@ from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation, outputs_of
 from lamina.training.fit import fit
 from lamina.training.greedy import LayerLearner, pretrain_greedy
+from lamina.training.learning_rate import LearningRate
 from lamina.training.objective import Supervised
 
 Setting = Mapping[str, Any]
 """What a phase of training is given, in JSON's types."""
 
-_fused_sgd = partial(SGD, fused=True)
-
 LEARNERS: Mapping[str, Callable[[Setting], LayerLearner]] = {
-    "rbm": lambda s: RBMLayer(s["rate"]),
-    "autoencoder": lambda s: AutoencoderLayer(s["rate"], optimizer=_fused_sgd),
-    "denoising": lambda s: AutoencoderLayer(s["rate"], corruption=Masking(s["corruption"]), optimizer=_fused_sgd),
+    "rbm": lambda s: RBMLayer(
+        s["rate"], momentum=s["momentum"], sparsity=s["sparsity"], centred=s["sparsity"] is not None, draw_data=True
+    ),
+    "autoencoder": lambda s: AutoencoderLayer(s["rate"], optimizer=_sgd(s)),
+    "denoising": lambda s: AutoencoderLayer(s["rate"], corruption=Masking(s["corruption"]), optimizer=_sgd(s)),
 }
-"""How a layer learns from its inputs, by name: CD-1; tied weights and cross-entropy, without or with masking noise."""
+"""How a layer learns from its inputs, by name: CD-1 on drawn inputs, centred where the hidden units are to be sparse;
+tied weights and cross-entropy, without or with masking noise."""
+
+
+def _sgd(setting: Setting) -> Callable[..., Optimizer]:
+    return partial(SGD, momentum=setting["momentum"], fused=True)
 
 
 def networks(
@@ -142,7 +149,8 @@ def pretrained(network: nn.Sequential, train: Batch, kind: str, setting: Setting
         network: Of logistic units.
         train: Examples; targets are not looked at.
         kind: Of ``LEARNERS``.
-        setting: ``epochs``, ``rate``, ``batch``; ``corruption`` for denoising.
+        setting: ``epochs``, ``rate``, which falls to a hundredth, ``momentum``, ``batch``; ``sparsity`` for machines,
+            ``corruption`` for denoising.
         seed: Decides the order of the examples and what is drawn.
 
     Returns:
@@ -150,7 +158,14 @@ def pretrained(network: nn.Sequential, train: Batch, kind: str, setting: Setting
     """
     stream = InMemory(Batch(train.inputs), setting["batch"], seed=seed)
     generator = Generator().manual_seed(seed)
-    done = pretrain_greedy(network, stream, LEARNERS[kind](setting), epochs=setting["epochs"], generator=generator)
+    done = pretrain_greedy(
+        network,
+        stream,
+        LEARNERS[kind](setting),
+        epochs=setting["epochs"],
+        callbacks=lambda _: [LearningRate(linear)],
+        generator=generator,
+    )
     return [float(each.history.series("loss")[-1]) for each in done]
 
 
@@ -160,8 +175,8 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
     Args:
         network: As it starts; changed in place.
         parts: The set.
-        setting: ``epochs`` at most; ``patience``, epochs without a smaller validation error; ``batch``; ``rate`` and
-            ``momentum`` of stochastic gradient descent, or without ``momentum`` the rate of Adam.
+        setting: ``epochs`` at most; ``patience``, epochs without a smaller validation error; ``batch``; ``rate`` of
+            Adam.
         seed: Decides the order of the examples, and dropout.
 
     Returns:
@@ -171,16 +186,12 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
     output = list(network.children())[-1]
     assert isinstance(output, nn.Linear)
     likelihood = Categorical(output.out_features)
-    if "momentum" in setting:
-        make: Any = partial(SGD, lr=setting["rate"], momentum=setting["momentum"], fused=True)
-    else:
-        make = partial(Adam, lr=setting["rate"], fused=True)
     watched = Validation(parts.valid, likelihood, {"error": error})
     stopping = EarlyStopping("valid_error", setting["patience"])
     stream = InMemory(parts.train, setting["batch"], seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
-        step = choose_step(network, Supervised(likelihood), make)
+        step = choose_step(network, Supervised(likelihood), partial(Adam, lr=setting["rate"], fused=True))
         history = fit(step, stream, max_epochs=setting["epochs"], callbacks=[watched, stopping])
     return {
         "valid_error": stopping.best_value,
