@@ -81,7 +81,8 @@ def encoder_of(network: nn.Module, name: str) -> nn.Module:
         layers: list[nn.Module] = []
         for child, layer in zip(network._modules, network, strict=True):
             layers.append(layer)
-            if child == name or not (name or all(is_affine(part) for part in chain(layer))):
+            learns = any(True for part in layers for _ in part.parameters())  # what is fixed is no encoder yet
+            if child == name or not (name or not learns or all(is_affine(part) for part in chain(layer))):
                 return nn.Sequential(*layers)
     elif name:
         try:
