@@ -248,6 +248,7 @@ REFUSED = [
     ({"model": "linear", "input_dropout": 0.1}, f"input_dropout {MLP_ONLY}", "model=mlp"),
     ({"features": "global-contrast"}, "for pictures, and these are vectors", "zca"),
     ({"features": "pca:components=5"}, "no 5 components", "components=4"),
+    ({"features": "zca+random:units=4", "penalty": "sparse:0.1"}, "count the random units", "layers=relu"),
     ({"augmentation": "shift=2"}, "no pictures to change", "input_noise"),
 ]
 
@@ -273,6 +274,7 @@ GO_TOGETHER = [
     {"low_rank": 2, "optimizer": "kfac", "dropout": 0},
     {"features": "zca", "pretrain": "autoencoder:epochs=1"},
     {"features": "random:units=5", "penalty": "contractive:0.1"},
+    {"features": "random:units=4", "penalty": "sparse:0.1:layers=relu*"},
     {"features": "pca:components=2", "input_noise": 0.1, "input_dropout": 0.1},
 ]
 

@@ -14,6 +14,7 @@ from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
 from lamina.optim.registry import read_optimizer
+from lamina.runs.features import read_features
 from lamina.runs.lines import read_augmentation, read_factors
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
@@ -82,6 +83,10 @@ def _without_effect(settings: Settings) -> Iterator[tuple[str, str, str]]:
         for name in ("hidden_noise", "multiplicative_noise"):
             if getattr(settings, name):
                 yield name, f"it is put into plain chains, and connections are {joined}", f"leave out {name}"
+    stages = [] if settings.features is None else read_features(settings.features)
+    unnamed = any(line.partition(":")[0] == "sparse" and "layers=" not in line for line in settings.penalty)
+    if unnamed and any(one.name == "random" for one in stages):
+        yield "penalty", "sparse would also count the random units, which stay", "name the others: layers=relu*"
     if joined == "skip" and "information-flow" in penalties:
         yield "penalty", "information-flow follows a plain chain, and connections are skip", "leave it out"
     if not whole and (settings.initialisation is not None or settings.data_scale):

@@ -32,7 +32,7 @@ class Contractive(Penalty):
     Attributes:
         encoder: Name of the part that makes the code. In a chain: its last layer, with all layers before it; elsewhere:
             a submodule that takes the inputs. Empty takes the model's ``encoder``, or in a chain the layers up to the
-            first that is not affine: the first hidden layer.
+            first that is not affine, behind fixed features: the first hidden layer.
         draws: Random directions; 0 for the exact sum.
         generator: Source of the signs; None is PyTorch's default generator.
 

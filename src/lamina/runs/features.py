@@ -23,6 +23,9 @@ Spec = VectorSpec | ImageSpec
 _EXAMPLES = 20_000
 """Features are made from so many training examples at most."""
 
+_AT_ONCE = 1_000
+"""So many of them go through a layer together."""
+
 
 @dataclass(frozen=True)
 class _Named:
@@ -130,7 +133,7 @@ def make_features(model: nn.Module, line: str, data: Stream, seed: int) -> None:
                 raise ConfigError(f"{named.name}: {error.what}", where="features", mend=error.mend) from None
         if not made:
             return
-        x = layer(x)
+        x = torch.cat([layer(part) for part in torch.split(x, _AT_ONCE)])
 
 
 def _some(data: Stream) -> torch.Tensor:
