@@ -68,7 +68,7 @@ def network(hidden: list[int], generator: torch.Generator) -> nn.Sequential:
 
     There it keeps every class in use: without it the unlabelled digits drift into few classes, away from the labels.
     """
-    chain = MLP(784, 10, hidden, batch_norm=True, generator=generator)
+    chain = MLP(784, 10, hidden, normalisation="batch", generator=generator)
     return nn.Sequential(OrderedDict([*chain.named_children(), ("norm", nn.BatchNorm1d(10))]))
 
 

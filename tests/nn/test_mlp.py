@@ -71,7 +71,9 @@ def test_C02_scikit_learn_with_copied_weights() -> None:
 
 
 def test_the_chain_is_flat_and_of_torchs_own_modules() -> None:
-    net = MLP(Shape(2, (3,)), 1, hidden=(4, 4), activation="tanh", dropout=0.5, input_dropout=0.1, batch_norm=True)
+    net = MLP(
+        Shape(2, (3,)), 1, hidden=(4, 4), activation="tanh", dropout=0.5, input_dropout=0.1, normalisation="batch"
+    )
     assert [layer.p for layer in net if isinstance(layer, nn.Dropout)] == [0.1, 0.5, 0.5]
     names = ["columns", "dropout0", *(f"{layer}{k}" for k in (1, 2) for layer in ("linear", "norm", "tanh", "dropout"))]
     assert [name for name, _ in net.named_children()] == [*names, "output"]
@@ -125,13 +127,13 @@ def test_hidden_weights_start_by_the_rule_of_their_unit(activation: str, varianc
 
 @pytest.mark.parametrize("name", POOLING_UNITS)
 def test_a_pooling_unit_is_its_layer_taken_apart(name: str) -> None:
-    net = MLP(5, 2, (4, 3), name, pieces=3, batch_norm=False, generator=seeded())
+    net = MLP(5, 2, (4, 3), name, pieces=3, normalisation="none", generator=seeded())
     generator = seeded()
     first, second = (POOLING_UNITS[name](*sizes, 3, generator=generator) for sizes in ((5, 4), (4, 3)))
     assert [tuple(p.shape) for p in net.parameters()] == [(12, 5), (12,), (9, 4), (9,), (2, 3), (2,)]
     x = torch.randn(7, 5, generator=seeded(1))
     assert torch.equal(net(x), net.output(second(first(x))))
-    assert MLP(5, 2, (4,), name, batch_norm=True).norm1.num_features == 8
+    assert MLP(5, 2, (4,), name, normalisation="batch").norm1.num_features == 8
     with pytest.raises(ConfigError, match="pieces"):
         MLP(5, 2, (4,), name, pieces=0)
 
@@ -206,19 +208,19 @@ def test_arguments_out_of_range_are_refused(arguments: dict) -> None:
 
 
 def test_shared_hidden_layers_have_one_weight_and_the_sum_of_its_gradients() -> None:
-    net = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], batch_norm=True, generator=seeded()).double()
-    assert len(list(net.parameters())) == len(list(MLP(6, 2, (4, 4, 4), batch_norm=True).parameters())) - 2
+    net = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], normalisation="batch", generator=seeded()).double()
+    assert len(list(net.parameters())) == len(list(MLP(6, 2, (4, 4, 4), normalisation="batch").parameters())) - 2
     assert net.linear3.weight is net.linear2.weight and net.linear3.bias is net.linear2.bias
     x = torch.randn(5, 6, generator=seeded(1), dtype=torch.float64)
     net(x).square().sum().backward()
-    apart = MLP(6, 2, (4, 4, 4), "tanh", batch_norm=True).double()
+    apart = MLP(6, 2, (4, 4, 4), "tanh", normalisation="batch").double()
     apart.load_state_dict(net.state_dict())
     apart(x).square().sum().backward()
     for name in ("weight", "bias"):
         places = [getattr(layer, name).grad for layer in (apart.linear2, apart.linear3)]
         torch.testing.assert_close(getattr(net.linear2, name).grad, places[0] + places[1])
     assert list(dict(net[:5].named_children())) == ["linear1", "norm1", "tanh1", "linear2", "norm2"]
-    again = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], batch_norm=True).double()
+    again = MLP(6, 2, (4, 4, 4), "tanh", shared=[(2, 3)], normalisation="batch").double()
     again.load_state_dict(net.state_dict())
     assert torch.equal(again.eval()(x), net.eval()(x)) and again.linear3.weight is again.linear2.weight
 

@@ -49,7 +49,7 @@ class Audit:
 
 
 def network(batch_norm: bool = True) -> MLP:
-    return MLP(5, 3, (8, 7, 6), batch_norm=batch_norm, dropout=0.1, generator=seeded())
+    return MLP(5, 3, (8, 7, 6), normalisation="batch" if batch_norm else "none", dropout=0.1, generator=seeded())
 
 
 @pytest.mark.parametrize("train_lower", [True, False])

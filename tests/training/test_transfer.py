@@ -28,7 +28,7 @@ from training.problems import blobs, stream
 
 def network(seed: int, hidden: tuple[int, ...] = (8, 6), n_outputs: int = 3) -> MLP:
     generator = torch.Generator().manual_seed(seed)
-    return MLP(5, n_outputs, hidden, dropout=0.2, batch_norm=True, generator=generator)
+    return MLP(5, n_outputs, hidden, dropout=0.2, normalisation="batch", generator=generator)
 
 
 def pictures() -> nn.Sequential:

@@ -30,6 +30,11 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
     Args:
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
         activation: Hidden non-linearity, a key of ``lamina.nn.ACTIVATIONS``: ``relu``, ``tanh``, ``prelu``, ...
+        normalisation: Of the hidden units' sums: ``batch``, ``layer`` or ``weight``.
+        connections: How hidden layers are joined: ``residual``, ``highway`` (both of as many units each) or ``skip``.
+        low_rank: Width of a linear bottleneck within the hidden layers' weights.
+        features: What is made of the columns once, ``NAME[:OPTION=VALUE...]``: ``pca:components=5``,
+            ``polynomial:degree=2``, ``random:units=500``; several joined by ``+``.
         dropout: Share of hidden units left out while training. None: 0.1.
         dropout_inference: How it answers: with scaled weights, or with the mean of sub-networks.
         dropout_passes: Sub-networks of that mean.
@@ -83,6 +88,10 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         hidden: int | Sequence[int] | None = None,
         *,
         activation: str = "relu",
+        normalisation: Literal["none", "batch", "layer", "weight"] = "none",
+        connections: Literal["plain", "residual", "highway", "skip"] = "plain",
+        low_rank: int | None = None,
+        features: str | None = None,
         dropout: float | None = None,
         dropout_inference: Literal["weight-scaling", "monte-carlo", "geometric"] = "weight-scaling",
         dropout_passes: int = 100,
@@ -114,6 +123,10 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
     ) -> None:
         self.hidden = hidden
         self.activation = activation
+        self.normalisation = normalisation
+        self.connections = connections
+        self.low_rank = low_rank
+        self.features = features
         self.dropout = dropout
         self.dropout_inference = dropout_inference
         self.dropout_passes = dropout_passes

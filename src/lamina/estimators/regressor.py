@@ -30,6 +30,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         likelihood: What the outputs mean, ``NAME[:OPTION=VALUE...]``: ``laplace``, ``student-t:freedom=3``,
             ``gaussian-mixture:components=3``, ... None: Gaussian with learnt spread, or Poisson.
         activation: See ``NeuralClassifier``, as for all that follow.
+        normalisation: Of the hidden units' sums.
+        connections: How hidden layers are joined.
+        low_rank: Width of a linear bottleneck within the hidden layers' weights.
+        features: What is made of the columns once: ``polynomial:degree=2``.
         dropout: Share of hidden units left out.
         dropout_inference: How it answers: with scaled weights, or with the mean of sub-networks.
         dropout_passes: Sub-networks of that mean.
@@ -78,6 +82,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         task: Literal["number", "count"] = "number",
         likelihood: str | None = None,
         activation: str = "relu",
+        normalisation: Literal["none", "batch", "layer", "weight"] = "none",
+        connections: Literal["plain", "residual", "highway", "skip"] = "plain",
+        low_rank: int | None = None,
+        features: str | None = None,
         dropout: float | None = None,
         dropout_inference: Literal["weight-scaling", "monte-carlo"] = "weight-scaling",
         dropout_passes: int = 100,
@@ -110,6 +118,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         self.task = task
         self.likelihood = likelihood
         self.activation = activation
+        self.normalisation = normalisation
+        self.connections = connections
+        self.low_rank = low_rank
+        self.features = features
         self.dropout = dropout
         self.dropout_inference = dropout_inference
         self.dropout_passes = dropout_passes

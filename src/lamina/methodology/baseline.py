@@ -126,7 +126,10 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
             and len(problem.targets[0].classes) > 2
             else (0.0, "only for pictures of more than two classes")
         ),
-        "augment": (settings.model != "linear", "small shifts keep the class of a picture"),
+        "augment": (
+            settings.model != "linear" or settings.augmentation is not None,
+            "small shifts keep the class of a picture" if settings.augmentation is None else "changes are named",
+        ),
     }
 
 
@@ -146,8 +149,12 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
         arguments = {"hidden": settings.hidden, "activation": settings.activation, "dropout": settings.dropout}
         if settings.input_dropout:
             arguments["input_dropout"] = settings.input_dropout
-        if settings.features is not None:
-            arguments["features"] = settings.features
+        if settings.normalisation != "none":
+            arguments["normalisation"] = settings.normalisation
+        if settings.connections != "plain":
+            arguments["connections"] = settings.connections
+        if settings.low_rank is not None:
+            arguments["low_rank"] = settings.low_rank
         if settings.share:
             arguments["shared"] = read_groups(settings.share)
         if settings.pieces is not None:
@@ -160,6 +167,8 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
             arguments["pieces"] = settings.pieces
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
+    if settings.features is not None:
+        arguments["features"] = settings.features
     n_outputs = likelihood_of(settings, problem.targets).n_outputs
     return ModelCard(settings.model, problem.spec, n_outputs, arguments)
 
@@ -180,9 +189,22 @@ def in_words(card: ModelCard, settings: Settings) -> str:
     sizes = "-".join([inputs, *middle, str(card.n_outputs)])
     words = [f"{card.name} {sizes}"]
     if card.name == "mlp":
-        words.append(settings.activation)
+        words += [settings.activation, *_in_layers(settings)]
+    if settings.features is not None:
+        words.append(f"features {settings.features}")
     if settings.dropout and card.name != "linear":
         words.append(f"dropout {settings.dropout:g}")
     if settings.likelihood is not None:
         words.append(settings.likelihood)
     return ", ".join([*words, settings.optimizer, "early stopping"])
+
+
+def _in_layers(settings: Settings) -> list[str]:
+    words = []
+    if settings.normalisation != "none":
+        words.append(f"{settings.normalisation} normalisation")
+    if settings.connections != "plain":
+        words.append(f"{settings.connections} connections")
+    if settings.low_rank is not None:
+        words.append(f"rank {settings.low_rank}")
+    return words

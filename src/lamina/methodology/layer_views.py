@@ -104,9 +104,9 @@ class _Pictures:
 
     @classmethod
     def of(cls, spec: object, first: HiddenLayer) -> _Pictures | None:
-        """Return it where the inputs are pictures that a scaling of pixels reads."""
+        """Return it where the inputs are pictures that a scaling of pixels reads, and not features made of them."""
         scaling = next((m for m in first.modules.values() if isinstance(m, PixelScaling)), None)
-        if not isinstance(spec, ImageSpec) or scaling is None:
+        if not isinstance(spec, ImageSpec) or scaling is None or "features" in first.modules:
             return None
         return cls((spec.channels, spec.height, spec.width), scaling)
 

@@ -31,7 +31,7 @@ from lamina.methodology.regularise import after_each_update, noisy, optimizer_gr
 from lamina.methodology.start import start
 from lamina.nn import with_hints
 from lamina.optim.registry import read_optimizer
-from lamina.runs.lines import read_pairs
+from lamina.runs.lines import read_augmentation, read_pairs
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
@@ -206,7 +206,8 @@ class Phase:
             )
         augment = None
         if settings.augment and isinstance(problem.spec, ImageSpec):
-            change = default_augmentation(problem.spec)
+            line = settings.augmentation
+            change = default_augmentation(problem.spec) if line is None else read_augmentation(line)
             augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
         return InMemory(
             examples,

@@ -79,6 +79,21 @@ def check_pretrain(settings: Settings) -> None:
             where="pretrain",
             mend="leave out share, or pretrain",
         )
+    if settings.connections != "plain" or settings.low_rank is not None:
+        name = "low_rank" if settings.connections == "plain" else "connections"
+        raise ConfigError(
+            f"{choice.name} teaches affine layers that follow one another, and {name}={getattr(settings, name)} "
+            "makes others of them",
+            where="pretrain",
+            mend=f"leave out {name}, or pretrain",
+        )
+    if settings.normalisation != "none" and (choice.name == "rbm" or settings.normalisation == "weight"):
+        raise ConfigError(
+            f"{choice.name} does not teach layers with {settings.normalisation} normalisation",
+            where="pretrain",
+            mend="use normalisation=none"
+            + (", or pretrain=autoencoder" if settings.normalisation != "weight" else ", or normalisation=batch"),
+        )
     there = len(settings.hidden or ())
     if there < max(1, choice.layers or 1):
         raise ConfigError(

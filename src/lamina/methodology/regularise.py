@@ -94,8 +94,9 @@ def noisy(model: nn.Module, settings: Settings) -> nn.Module:
 
     The layers are the given ones; without noise it is the given network itself.
     """
-    if settings.input_noise or settings.hidden_noise:
-        model = insert_noise(model, settings.input_noise, settings.hidden_noise)
+    factor = settings.multiplicative_noise
+    if settings.input_noise or settings.hidden_noise or factor:
+        model = insert_noise(model, settings.input_noise, settings.hidden_noise, multiplicative=factor)
     return WeightNoise(model, settings.weight_noise) if settings.weight_noise else model
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 import torch
 
+from lamina.data.spec import ImageSpec
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
 from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
 from lamina.optim.registry import read_optimizer
-from lamina.runs.lines import read_factors
+from lamina.runs.features import read_features
+from lamina.runs.lines import read_augmentation, read_factors
 from lamina.runs.models import ModelCard
 from lamina.runs.settings import Settings
 from lamina.training.transfer import depth_factors, learning_rate_groups
@@ -34,9 +36,10 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_dropout(settings, problem)
     _check_pairs(settings, problem)
     _check_optimizer(settings, problem)
+    _check_layers(settings, card)
     _check_rates(settings, card)
     check_pretrain(settings)
-    _check_features(settings)
+    _check_augmentation(settings, problem)
     check_distance(settings.neighbours, problem)
     if settings.tie_to_start and settings.start_from is None:
         raise ConfigError("there is no start to be tied to", where="tie_to_start", mend="add --set start_from=RUN")
@@ -52,9 +55,74 @@ def _changed(settings: Settings, name: str) -> bool:
     return bool(getattr(settings, name) != default)
 
 
-def _check_features(settings: Settings) -> None:
-    if settings.features is not None and settings.model != "mlp":
-        raise _refusal(f"{settings.model} reads the inputs themselves", "features", "use model=mlp")
+def _check_layers(settings: Settings, card: Callable[[], ModelCard]) -> None:
+    if settings.features is not None and settings.model not in {"mlp", "linear"}:
+        raise _refusal(f"{settings.model} reads the inputs themselves", "features", "use model=mlp or model=linear")
+    for name in OF_AN_MLP if settings.model != "mlp" else ():
+        if _changed(settings, name):
+            raise _refusal(f"{name} is for an mlp, and the model is {settings.model}", name, "use model=mlp")
+    for name, what, mend in _without_effect(settings):
+        raise _refusal(what, name, mend)
+    try:
+        with torch.device("meta"):
+            card().build()
+    except ConfigError as error:
+        where = f"model={settings.model}" if error.where == "MLP" else error.where
+        raise ConfigError(error.what, where=where, mend=error.mend) from None
+
+
+def _without_effect(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Find settings that would have no effect, or another than their own, on layers of these kinds.
+
+    Yields:
+        The setting, what is wrong, and the mend.
+    """
+    joined, whole = settings.connections, settings.low_rank is None and settings.connections != "highway"
+    penalties = {line.partition(":")[0].strip() for line in settings.penalty}
+    if joined != "plain":
+        for name in ("hidden_noise", "multiplicative_noise"):
+            if getattr(settings, name):
+                yield name, f"it is put into plain chains, and connections are {joined}", f"leave out {name}"
+    stages = [] if settings.features is None else read_features(settings.features)
+    unnamed = any(line.partition(":")[0] == "sparse" and "layers=" not in line for line in settings.penalty)
+    if unnamed and any(one.name == "random" for one in stages):
+        yield "penalty", "sparse would also count the random units, which stay", "name the others: layers=relu*"
+    if joined == "skip" and "information-flow" in penalties:
+        yield "penalty", "information-flow follows a plain chain, and connections are skip", "leave it out"
+    if not whole and (settings.initialisation is not None or settings.data_scale):
+        name = "data_scale" if settings.initialisation is None else "initialisation"
+        what = "it is for whole matrices: not for low-rank factors, nor for the gates of a highway"
+        yield name, what, f"leave out {name}"
+    if settings.normalisation != "weight":
+        return
+    learnt = "under weight normalisation a length and a direction are learnt, not the weights themselves"
+    if penalties & set(ON_WEIGHTS):
+        yield "penalty", f"{learnt}: {', '.join(sorted(penalties & set(ON_WEIGHTS)))} would miss them", "leave it out"
+    if settings.proximal:
+        yield "proximal", f"{learnt}: none would become zero", "leave out proximal, or use normalisation=layer"
+    if settings.norm_limit is not None and settings.norm_per in {"whole", "column"}:
+        yield "norm_per", f"{learnt}: only the norm of a unit or a layer is known", "use norm_per=unit"
+    if read_optimizer(settings.optimizer).name == "kfac":
+        yield "optimizer", f"{learnt}: kfac knows the curvature of whole matrices", "use optimizer=adamw"
+
+
+def _check_augmentation(settings: Settings, problem: Problem) -> None:
+    if settings.augmentation is None:
+        return
+    if not isinstance(problem.spec, ImageSpec):
+        raise _refusal("these are no pictures to change", "augmentation", "leave out augmentation, or use input_noise")
+    if not settings.augment:
+        raise _refusal("nothing is changed with augment=false", "augmentation", "leave out one of the two")
+    change = read_augmentation(settings.augmentation)
+    if problem.spec.channels != 3 and (change.hue or change.saturation):
+        raise _refusal("grey pictures have no hue and no saturation", "augmentation", "leave these two out")
+
+
+OF_AN_MLP = ("normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
+"""Settings that only an mlp has."""
+
+ON_WEIGHTS = ("elastic-net", "l1", "l2", "per-layer", "tying", "weight-elimination")
+"""Penalties of the weights as they are stored."""
 
 
 def _check_likelihood(settings: Settings, problem: Problem) -> None:

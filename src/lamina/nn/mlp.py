@@ -3,13 +3,17 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 from torch import Generator, nn
 
 from lamina.errors import ConfigError, nearest
 from lamina.nn._checks import at_least, fraction
+from lamina.nn._hidden_layers import Affine, check_low_rank, check_words, connected, first_of, share
 from lamina.nn.column_embedding import ColumnEmbedding, TableShape
+from lamina.nn.connections.low_rank import LowRankLinear
 from lamina.nn.linear import Start, linear
+from lamina.nn.normalisation.weight_norm import weight_norm
 from lamina.nn.residual import Residual
 from lamina.nn.units.heaviside import Heaviside
 from lamina.nn.units.maxout import Maxout
@@ -56,49 +60,17 @@ def _activation(name: str, others: Sequence[str] = ()) -> tuple[Callable[[], nn.
     return ACTIVATIONS[name]
 
 
-def _hidden(
-    width: int, units: int, activation: str, pieces: int, generator: Generator | None
-) -> tuple[nn.Linear, nn.Module]:
+def _hidden(  # noqa: PLR0917
+    width: int, units: int, activation: str, pieces: int, low_rank: int | None, generator: Generator | None
+) -> tuple[Affine, nn.Module]:
     if activation in POOLING_UNITS:
         whole = POOLING_UNITS[activation](width, units, pieces, generator=generator)
         return whole.affine, whole.pool
     unit, start = _activation(activation, list(POOLING_UNITS))
+    if low_rank is not None and low_rank < min(width, units):
+        assert isinstance(start, str)
+        return LowRankLinear(width, units, low_rank, start, generator), unit()
     return linear(width, units, start, generator), unit()
-
-
-def _first_of(shared: Sequence[Sequence[int]], n: int) -> dict[int, int]:
-    """Find the groups.
-
-    Returns:
-        For each layer that stands later in a group, the first of its group.
-
-    Raises:
-        ConfigError: If a group is no group of hidden layers, or two share one.
-    """
-    groups = [sorted(set(group)) for group in shared]
-    every = [k for group in groups for k in group]
-    once = len(set(every)) == len(every) and set(every) <= set(range(1, n + 1))
-    if not once or any(len(group) < 2 for group in groups):
-        raise ConfigError(
-            f"shared must name groups of at least two of the {n} hidden layers, each once, got "
-            f"{', '.join('+'.join(map(str, group)) for group in shared)}",
-            where="MLP",
-            mend="for instance 2+3: the second and the third",
-        )
-    return {k: group[0] for group in groups for k in group[1:]}
-
-
-def _share(one: nn.Module, other: nn.Linear, first: int, k: int) -> None:
-    # Two modules with the same parameters, and not one module twice: ``named_children`` gives each module once.
-    assert isinstance(one, nn.Linear)
-    if one.weight.shape != other.weight.shape:
-        raise ConfigError(
-            f"hidden layers {first} and {k} cannot share weights of shapes {tuple(one.weight.shape)} and "
-            f"{tuple(other.weight.shape)}",
-            where="MLP",
-            mend="give them as many inputs and as many units",
-        )
-    other.weight, other.bias = one.weight, one.bias
 
 
 class _Chain(nn.Sequential):
@@ -122,11 +94,24 @@ class MLP(_Chain):
 
     m is the dropout mask, divided by the probability of keeping so that evaluation needs no factor. The chain is flat:
     ``columns`` (a ``ColumnEmbedding``, only where the table has categories), ``dropout0`` (only with input dropout),
-    then ``linear1``, ``norm1`` (only with batch norm), ``relu1`` (named for the unit), ``dropout1`` (only where p > 0),
-    …, ``output``. A unit of ``POOLING_UNITS`` takes the largest, or a norm, of ``pieces`` affine maps of its own, all
-    of which ``linear1`` holds. Hidden layers of one group of ``shared`` are affine layers with one and the same
-    weights, whose gradient is the sum over its places (hard parameter sharing). Weights are a pure function of the
-    generator: He's rule before ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases are zero.
+    then ``linear1``, ``norm1`` (only with batch or layer normalisation), ``relu1`` (named for the unit), ``dropout1``
+    (only where p > 0), …, ``output``. A unit of ``POOLING_UNITS`` takes the largest, or a norm, of ``pieces`` affine
+    maps of its own, all of which ``linear1`` holds. Hidden layers of one group of ``shared`` are affine layers with one
+    and the same weights, whose gradient is the sum over its places (hard parameter sharing). Weights are a pure
+    function of the generator: He's rule before ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases
+    are zero.
+
+    With fₖ(h) = mᵏ ⊙ g(norm(Wᵏ h + bᵏ)), where ``normalisation`` is ``torch.nn.BatchNorm1d`` over the mini-batch,
+    ``torch.nn.LayerNorm`` over the sums of one example, or ``lamina.nn.weight_norm`` of Wᵏ itself, the layers are
+    joined by ``connections``:
+
+        plain      hᵏ = fₖ(hᵏ⁻¹)
+        residual   hᵏ = hᵏ⁻¹ + fₖ(hᵏ⁻¹)                               for k ≥ 2 (``residual2``: ``Residual``)
+        highway    hᵏ = gᵏ ⊙ fₖ(hᵏ⁻¹) + (1 - gᵏ) ⊙ hᵏ⁻¹               for k ≥ 2 (``highway2``: ``Highway``)
+        skip       hᵏ = fₖ((hᵏ⁻¹, x)) for k ≥ 2, output = W (hᴸ, x) + b  (``skips``: ``SkipConnections``)
+
+    ``low_rank`` = K makes Wᵏ = U V with K rows in V (``LowRankLinear``) where K is below both sizes of Wᵏ; a layer of K
+    inputs or units, or fewer, stays whole, since a product of rank K can be any matrix there.
 
     Input (N, in_features), or (N, n_numeric + number of categories); output (N, n_outputs), unbounded numbers for a
     likelihood to read.
@@ -140,12 +125,16 @@ class MLP(_Chain):
         pieces: Affine maps of a unit of ``POOLING_UNITS``, at least 1; other units have one.
         shared: Groups of hidden layers, by number from 1 on, that share their weights; of as many inputs and units.
         input_dropout: Probability of dropping an input (after the embedding), in [0, 1).
-        batch_norm: Normalise each affine layer's output over the mini-batch, before g.
+        normalisation: One of ``NORMALISATIONS``, of the hidden layers.
+        connections: One of ``CONNECTIONS``; residual and highway need hidden layers of as many units, at least two.
+        low_rank: K, at least 1; None gives every layer a matrix of its own. Not with ``POOLING_UNITS``, nor with
+            weight normalisation.
         embedding_widths: Width of each categorical column's vector; None takes the customary rule.
         generator: Source of the weights; None is PyTorch's default generator.
 
     Raises:
-        ConfigError: If a size is below 1, a probability is outside [0, 1), or the activation is unknown.
+        ConfigError: If a size is below 1, a probability is outside [0, 1), a word is unknown, the hidden layers cannot
+            be joined so, or no layer is narrowed by ``low_rank``.
 
     Reference: Goodfellow, Bengio & Courville, "Deep Learning", 2016, chapter 6.
     """
@@ -161,7 +150,9 @@ class MLP(_Chain):
         pieces: int = 2,
         shared: Sequence[Sequence[int]] = (),
         input_dropout: float = 0.0,
-        batch_norm: bool = False,
+        normalisation: str = "none",
+        connections: str = "plain",
+        low_rank: int | None = None,
         embedding_widths: Sequence[int] | None = None,
         generator: Generator | None = None,
     ) -> None:
@@ -169,24 +160,38 @@ class MLP(_Chain):
             _activation(activation, list(POOLING_UNITS))
         at_least(1, owner="MLP", n_outputs=n_outputs, pieces=pieces)
         fraction(owner="MLP", dropout=dropout, input_dropout=input_dropout)
+        for units in hidden:
+            at_least(1, owner="MLP", hidden=units)
+        check_words(hidden, normalisation, connections)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        width = _input_layers(layers, "MLP", inputs, embedding_widths, generator)
+        into = _input_layers(layers, "MLP", inputs, embedding_widths, generator)
         if input_dropout:
             layers["dropout0"] = nn.Dropout(input_dropout)
-        first = _first_of(shared, len(hidden))
-        for k, units in enumerate(hidden, start=1):
-            at_least(1, owner="MLP", hidden=units)
-            affine, unit = _hidden(width, units, activation, pieces, generator)
+        sizes, extra = [into, *hidden], into if connections == "skip" else 0
+        shapes = [(width + extra * (k > 0), units) for k, (width, units) in enumerate(pairwise(sizes))]
+        if low_rank is not None:
+            own_maps = activation in POOLING_UNITS
+            check_low_rank(shapes, low_rank, normalisation=normalisation, activation=activation, own_maps=own_maps)
+        first = first_of(shared, len(hidden))
+        affines: dict[int, Affine] = {}
+        blocks: list[OrderedDict[str, nn.Module]] = []
+        for k, (width, units) in enumerate(shapes, start=1):
+            affine, unit = _hidden(width, units, activation, pieces, low_rank, generator)
+            if normalisation == "weight":
+                weight_norm(affine)
             if k in first:
-                _share(layers[f"linear{first[k]}"], affine, first[k], k)
-            layers[f"linear{k}"] = affine
-            if batch_norm:
-                layers[f"norm{k}"] = nn.BatchNorm1d(affine.out_features)
-            layers[f"{activation}{k}"] = unit
+                share(affines[first[k]], affine, first[k], k)
+            affines[k] = affine
+            block = OrderedDict[str, nn.Module]({f"linear{k}": affine})
+            if normalisation in {"batch", "layer"}:
+                norm = nn.BatchNorm1d if normalisation == "batch" else nn.LayerNorm
+                block[f"norm{k}"] = norm(affine.out_features)
+            block[f"{activation}{k}"] = unit
             if dropout:
-                layers[f"dropout{k}"] = nn.Dropout(dropout)
-            width = units
-        layers["output"] = linear(width, n_outputs, "glorot", generator)
+                block[f"dropout{k}"] = nn.Dropout(dropout)
+            blocks.append(block)
+        layers.update(connected(blocks, connections, sizes, generator))
+        layers["output"] = linear(sizes[-1] + extra, n_outputs, "glorot", generator)
         super().__init__(layers)
 
 

@@ -32,7 +32,7 @@ class Contractive(Penalty):
     Attributes:
         encoder: Name of the part that makes the code. In a chain: its last layer, with all layers before it; elsewhere:
             a submodule that takes the inputs. Empty takes the model's ``encoder``, or in a chain the layers up to the
-            first that is not affine: the first hidden layer.
+            first that is not affine, behind fixed features: the first hidden layer.
         draws: Random directions; 0 for the exact sum.
         generator: Source of the signs; None is PyTorch's default generator.
 
@@ -81,7 +81,8 @@ def encoder_of(network: nn.Module, name: str) -> nn.Module:
         layers: list[nn.Module] = []
         for child, layer in zip(network._modules, network, strict=True):
             layers.append(layer)
-            if child == name or not (name or all(is_affine(part) for part in chain(layer))):
+            learns = any(True for part in layers for _ in part.parameters())  # what is fixed is no encoder yet
+            if child == name or not (name or not learns or all(is_affine(part) for part in chain(layer))):
                 return nn.Sequential(*layers)
     elif name:
         try:

@@ -1,169 +1,84 @@
-"""The setting ``features``: what stands between the inputs and the network, made once from them and then fixed."""
+"""Features that are made of the inputs once and stay as they are, in front of a network: a setting in one line."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections import OrderedDict
-from dataclasses import dataclass, fields
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import nn
 
-from lamina.autoencoders.dictionary import learn_dictionary
-from lamina.autoencoders.kmeans_features import KMeansFeatures
-from lamina.autoencoders.matching_pursuit import MatchingPursuitFeatures
 from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.data.stream import Stream
 from lamina.errors import ConfigError, nearest, shown
 from lamina.io.option_lines import options_of, read_options
+from lamina.runs.feature_stages import STAGES
+from lamina.runs.stage import Shape, Stage
 
 Spec = VectorSpec | ImageSpec
 
 _EXAMPLES = 20_000
 """Features are made from so many training examples at most."""
 
-
-class Features(Protocol):
-    """What a line asks for."""
-
-    def layers(self, spec: Spec) -> tuple[OrderedDict[str, nn.Module], int]:
-        """Return the layers, their buffers still to be filled, and how many numbers come out."""
-        ...
-
-    def make(self, inputs: Tensor, seed: int) -> nn.Module:
-        """Return the layer called ``features``, made from what goes into it."""
-        ...
+_AT_ONCE = 1_000
+"""So many of them go through a layer together."""
 
 
 @dataclass(frozen=True)
-class MatchingPursuit:
-    """Codes of orthogonal matching pursuit over a learnt dictionary, signs apart (Coates & Ng 2011).
+class _Named:
+    """A stage, and the word that it was asked for by."""
 
-    Attributes:
-        atoms: Of the dictionary; twice as many features.
-        k: Most atoms of a code.
-    """
-
-    atoms: int = 128
-    k: int = 1
-
-    def layers(self, spec: Spec) -> tuple[OrderedDict[str, nn.Module], int]:
-        """Build the layers.
-
-        Returns:
-            They, and the width behind them.
-
-        Raises:
-            ConfigError: If a code cannot have so many atoms.
-        """
-        width = _width(spec)
-        if not 1 <= self.k <= min(self.atoms, width):
-            raise ConfigError(
-                f"k must lie between 1 and {min(self.atoms, width)}, got {self.k}", where="features", mend="use k=1"
-            )
-        flat = OrderedDict[str, nn.Module]([("flatten", nn.Flatten())] if isinstance(spec, ImageSpec) else [])
-        flat["features"] = MatchingPursuitFeatures(torch.ones(width, self.atoms), self.k, split_signs=True)
-        return flat, 2 * self.atoms
-
-    def make(self, inputs: Tensor, seed: int) -> nn.Module:
-        """Return codes over a dictionary learnt from the inputs."""
-        dictionary = learn_dictionary(inputs, self.atoms, self.k, generator=Generator().manual_seed(seed))
-        return MatchingPursuitFeatures(dictionary, self.k, split_signs=True)
+    name: str
+    stage: Stage
 
 
-@dataclass(frozen=True)
-class KMeans:
-    """Triangle features of k-means over whitened patches, pooled over a grid (Coates, Lee & Ng 2011).
-
-    Attributes:
-        centroids: How many.
-        size: Side of a patch.
-        stride: From patch to patch.
-        grid: Cells along a side.
-    """
-
-    centroids: int = 200
-    size: int = 6
-    stride: int = 1
-    grid: int = 2
-
-    def layers(self, spec: Spec) -> tuple[OrderedDict[str, nn.Module], int]:
-        """Build the layers.
-
-        Returns:
-            They, and the width behind them.
-
-        Raises:
-            ConfigError: If the inputs are no pictures.
-        """
-        if not isinstance(spec, ImageSpec):
-            raise ConfigError("k-means features are for pictures", where="features", mend="use features=omp")
-        numbers = spec.channels * self.size**2
-        module = KMeansFeatures(
-            torch.zeros(numbers),
-            torch.eye(numbers),
-            torch.zeros(self.centroids, numbers),
-            size=self.size,
-            stride=self.stride,
-            grid=self.grid,
-            contrast=_CONTRAST,
-        )
-        return OrderedDict[str, nn.Module](features=module), module.n_features
-
-    def make(self, inputs: Tensor, seed: int) -> nn.Module:
-        """Return features by centroids of the inputs' patches."""
-        return KMeansFeatures.fit(
-            inputs,
-            self.centroids,
-            self.size,
-            stride=self.stride,
-            grid=self.grid,
-            contrast=_CONTRAST,
-            generator=Generator().manual_seed(seed),
-        )
-
-
-_CONTRAST = 10 / 64**2  # of standardised pixels: their spread is about 64 of 255 grey levels
-
-FEATURES: dict[str, type[MatchingPursuit] | type[KMeans]] = {"omp": MatchingPursuit, "k-means": KMeans}
-
-
-def read_features(line: str) -> MatchingPursuit | KMeans:
-    """Read ``NAME[:OPTION=VALUE...]``.
+def read_features(line: str) -> list[_Named]:
+    """Read ``NAME[:OPTION=VALUE...]``, or several joined by ``+``, of which each is made of what the one before gives.
 
     Args:
-        line: For instance ``omp:atoms=200:k=2``.
+        line: For instance ``omp:atoms=200:k=2`` or ``global-contrast+zca:epsilon=0.1``.
 
     Returns:
-        What it asks for.
-
-    Raises:
-        ConfigError: If there is no such, or an option is wrong.
+        The stages, in order. A name or an option that there is not is a ``ConfigError``.
     """
-    name, *rest = line.split(":")
+    return [_read_one(part) for part in re.split(r"\+(?!\d)", line)]  # 1e+3 is one number
+
+
+def _read_one(text: str) -> _Named:
+    name, *rest = text.split(":")
     name = name.strip()
-    if name not in FEATURES:
+    if name not in STAGES:
         raise ConfigError(
-            f'there are no features "{shown(name)}"{nearest(name, list(FEATURES))}',
+            f'there are no features "{shown(name)}"{nearest(name, list(STAGES))}',
             where="features",
-            mend=f"features: {', '.join(FEATURES)}",
+            mend=f"features: {', '.join(STAGES)}",
         )
-    made = FEATURES[name](**read_options(name, rest, options_of(FEATURES[name]), where="features"))
-    for entry in fields(made):
-        if not 1 <= getattr(made, entry.name) <= 100_000:
-            raise ConfigError(f"{entry.name} must be at least 1", where="features", mend=f"use {entry.name}=1")
-    return made
+    kind = STAGES[name]
+    options = read_options(name, rest, options_of(kind), where="features")
+    for key, value in options.items():
+        if type(value) is int and not 1 <= value <= 100_000:
+            raise ConfigError(f"{key} must be at least 1 and at most 100,000", where="features", mend=f"use {key}=1")
+    try:
+        return _Named(name, kind(**options))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.what}", where="features", mend=error.mend) from None
 
 
 def feature_layers(line: str, spec: Spec) -> tuple[OrderedDict[str, nn.Module], int]:
-    """Return the layers that stand before a network's own, the last of which standardises each feature.
+    """Return the layers that stand before a network's own.
+
+    Pictures are made vectors where a stage reads vectors, and at the end. Behind a code (``omp``, ``k-means``) that
+    comes last each feature is standardised.
 
     Args:
         line: See ``read_features``.
         spec: What the inputs look like.
 
     Returns:
-        Modules by name, and how many numbers come out.
+        Modules by name, their buffers still to be filled, and how many numbers come out.
 
     Raises:
         ConfigError: If they cannot be made of such inputs.
@@ -174,9 +89,22 @@ def feature_layers(line: str, spec: Spec) -> tuple[OrderedDict[str, nn.Module], 
             where="features",
             mend="leave these out with ignore=, or leave features out",
         )
-    layers, width = read_features(line).layers(spec)
-    layers["feature_norm"] = nn.BatchNorm1d(width, affine=False)
-    return layers, width
+    shape: Shape = (spec.channels, spec.height, spec.width) if isinstance(spec, ImageSpec) else (spec.n_numeric,)
+    layers = OrderedDict[str, nn.Module]()
+    stages = read_features(line)
+    for name, named in zip(_names(stages), stages, strict=True):
+        if named.stage.reads == "pictures" and len(shape) == 1:
+            got = "vectors come from the features before it" if isinstance(spec, ImageSpec) else "these are vectors"
+            mend = "put it first" if isinstance(spec, ImageSpec) else "use features=zca"
+            raise ConfigError(f"{named.name} features are for pictures, and {got}", where="features", mend=mend)
+        if named.stage.reads == "vectors" and len(shape) > 1:
+            layers["flatten"], shape = nn.Flatten(), (math.prod(shape),)
+        layers[name], shape = named.stage.layer(shape)
+    if len(shape) > 1:
+        layers["flatten"], shape = nn.Flatten(), (math.prod(shape),)
+    if stages[-1].stage.code:
+        layers["feature_norm"] = nn.BatchNorm1d(shape[0], affine=False)
+    return layers, shape[0]
 
 
 @torch.no_grad()
@@ -184,29 +112,39 @@ def make_features(model: nn.Module, line: str, data: Stream, seed: int) -> None:
     """Make the features of a network from training examples, in place.
 
     Args:
-        model: A chain with a layer called ``features``.
+        model: A chain with layers called ``features``, ``features2``, ….
         line: What was asked for.
         data: The training examples.
         seed: Decides what is drawn.
+
+    Raises:
+        ConfigError: If the examples cannot have what is asked for, as more components than they vary in.
     """
     assert isinstance(model, nn.Sequential)
-    names = [name for name, _ in model.named_children()]
-    before = list(model.children())[: names.index("features")]
+    stages = read_features(line)
+    made = dict(zip(_names(stages), enumerate(stages), strict=True))
+    x = _some(data)
+    for name, layer in model.named_children():
+        if name in made:
+            k, named = made.pop(name)
+            try:
+                layer.load_state_dict(named.stage.made(x.cpu(), seed + k).state_dict())
+            except ConfigError as error:
+                raise ConfigError(f"{named.name}: {error.what}", where="features", mend=error.mend) from None
+        if not made:
+            return
+        x = torch.cat([layer(part) for part in torch.split(x, _AT_ONCE)])
+
+
+def _some(data: Stream) -> torch.Tensor:
     taken, n = [], 0
     for batch in data.batches(0):
-        x = batch.inputs
-        for layer in before:
-            x = layer(x)
-        taken.append(x)
-        n += len(x)
+        taken.append(batch.inputs)
+        n += len(batch.inputs)
         if n >= _EXAMPLES:
             break
-    inputs = torch.cat(taken)
-    made = read_features(line).make(inputs.cpu(), seed)
-    model.get_submodule("features").load_state_dict(made.state_dict())
+    return torch.cat(taken)
 
 
-def _width(spec: Spec) -> int:
-    if isinstance(spec, ImageSpec):
-        return spec.channels * spec.height * spec.width
-    return spec.n_numeric
+def _names(stages: Sequence[_Named]) -> list[str]:
+    return ["features", *(f"features{k}" for k in range(2, len(stages) + 1))]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lamina.data.images.augment import Augment
 from lamina.errors import ConfigError, nearest, shown
 from lamina.io.option_lines import options_of, read_number, read_options
 from lamina.likelihoods import (
@@ -103,6 +104,25 @@ def read_likelihood(line: str) -> LikelihoodChoice:
     choice = LikelihoodChoice(name, kind, arguments)
     choice.build(**({"n_classes": 2} if "n_classes" in needed else {}))  # refuses values out of range
     return choice
+
+
+def read_augmentation(line: str) -> Augment:
+    """Read ``OPTION=VALUE[:OPTION=VALUE...]`` of ``Augment``; what is not named does not change.
+
+    Args:
+        line: For instance ``shift=2:rotate=15:elastic=30``.
+
+    Returns:
+        The augmentation.
+
+    Raises:
+        ConfigError: If an option is unknown or a value cannot be.
+    """
+    given = read_options("augmentation", line.split(":"), options_of(Augment, ("white",)), where="augmentation")
+    try:
+        return Augment(**{"shift": 0, **given})
+    except ConfigError as error:
+        raise ConfigError(error.what, where="augmentation", mend=error.mend) from None
 
 
 @dataclass(frozen=True)

@@ -152,12 +152,16 @@ def _flat_mlp(
     return OrderedDict([("flatten", nn.Flatten()), *chain.named_children()])
 
 
-def _linear(spec: VectorSpec, n_outputs: int, generator: torch.Generator | None) -> nn.Module:
-    return MLP(spec, n_outputs, hidden=(), generator=generator)
+def _linear(
+    spec: VectorSpec, n_outputs: int, generator: torch.Generator | None, features: str | None = None
+) -> nn.Module:
+    return _mlp(spec, n_outputs, generator, features, hidden=())
 
 
-def _flat_linear(spec: ImageSpec, n_outputs: int, generator: torch.Generator | None) -> Mapping[str, nn.Module]:
-    return _flat_mlp(spec, n_outputs, generator, hidden=())
+def _flat_linear(
+    spec: ImageSpec, n_outputs: int, generator: torch.Generator | None, features: str | None = None
+) -> Mapping[str, nn.Module]:
+    return _flat_mlp(spec, n_outputs, generator, features, hidden=())
 
 
 def _resnet(

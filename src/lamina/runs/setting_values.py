@@ -129,6 +129,22 @@ def _pretrain(value: object) -> str:
     return text
 
 
+def _augmentation(value: object) -> str:
+    from lamina.runs.lines import read_augmentation
+
+    text = str(value).strip()
+    read_augmentation(text)
+    return text
+
+
+def _features(value: object) -> str:
+    from lamina.runs.features import read_features
+
+    text = str(value).strip()
+    read_features(text)
+    return text
+
+
 def _slower(value: object) -> tuple[str, ...]:
     from lamina.runs.lines import read_factors
 
@@ -139,6 +155,8 @@ def _slower(value: object) -> tuple[str, ...]:
 
 
 _LINES: dict[str, Callable[[object], object]] = {
+    "augmentation": _augmentation,
+    "features": _features,
     "penalty": _penalties,
     "likelihood": _likelihood,
     "optimizer": _optimizer,

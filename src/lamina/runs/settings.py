@@ -51,8 +51,20 @@ class Settings:
     pieces: int | None = _setting(None, "affine maps of a maxout, p_norm or soft_maxout unit, 2 unless given", 1, 1024)
     features: str | None = _setting(
         None,
-        "what is made of the inputs once, in front of an mlp, NAME[:OPTION=VALUE...]: omp:atoms=128:k=1, "
-        "k-means:centroids=200:size=6",
+        "what is made of the inputs once, in front of an mlp or a linear model, NAME[:OPTION=VALUE...], several joined "
+        "by +: zca:epsilon=0.1, pca:components=50, range:low=-1:high=1, standardise, polynomial:degree=2, "
+        "random:units=500, global-contrast+local-contrast:size=9, omp:atoms=128:k=1, k-means:centroids=200:size=6",
+    )
+    normalisation: Literal["none", "batch", "layer", "weight"] = _setting(
+        "none", "what brings the sums of the hidden units of an mlp to one scale"
+    )
+    connections: Literal["plain", "residual", "highway", "skip"] = _setting(
+        "plain",
+        "how the hidden layers of an mlp are joined; residual and highway need as many units in each, skip leads the "
+        "inputs into every layer",
+    )
+    low_rank: int | None = _setting(
+        None, "width of a linear bottleneck within the weights of the hidden layers of an mlp", 1, 65_536
     )
     share: tuple[str, ...] = _setting((), "hidden layers that are one and the same, by number, for instance 2+3")
     dropout: float | None = _setting(None, "share of hidden units left out while training", 0.0, 0.95)
@@ -111,6 +123,11 @@ class Settings:
     compile: bool = _setting(False, "pass the model through torch.compile")
     capture: bool = _setting(False, "record the whole step as one CUDA graph")
     augment: bool | None = _setting(None, "random shifts of pictures (and flips of coloured ones) while training")
+    augmentation: str | None = _setting(
+        None,
+        "random changes of pictures while training instead, OPTION=VALUE[:OPTION=VALUE...]: "
+        "shift=2:rotate=15:scale=0.1:elastic=30:noise=0.05; crop, flip, cutout, brightness, contrast, saturation, hue",
+    )
     step: Literal["auto", "autograd", "backprop"] = _setting(
         "auto", "backprop: the courses' back-propagation over reused buffers, where the stack allows it"
     )
@@ -133,6 +150,9 @@ class Settings:
     input_dropout: float = _setting(0.0, "share of inputs left out while training, for an mlp", 0.0, 0.95)
     input_noise: float = _setting(0.0, "standard deviation of noise on the scaled inputs while training", 0.0, 1e6)
     hidden_noise: float = _setting(0.0, "standard deviation of noise on the hidden units while training", 0.0, 1e6)
+    multiplicative_noise: float = _setting(
+        0.0, "standard deviation of a factor of mean 1 on the hidden units while training (Gaussian dropout)", 0.0, 1e3
+    )
     weight_noise: float = _setting(0.0, "standard deviation of noise on the weights while training", 0.0, 1e6)
 
     hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")

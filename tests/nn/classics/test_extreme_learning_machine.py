@@ -25,7 +25,7 @@ def problem(n: int = 120) -> tuple[Tensor, Tensor]:
 
 def features(machine: ExtremeLearningMachine, x: Tensor) -> np.ndarray:
     """The random units, from the formula."""
-    z = x.numpy() @ machine.weight.numpy().T + machine.bias.numpy()
+    z = x.numpy() @ machine.hidden.weight.numpy().T + machine.hidden.bias.numpy()
     return 1 / (1 + np.exp(-z))
 
 
@@ -63,16 +63,16 @@ def test_C42_learns_without_a_gradient_step() -> None:
 
 def test_C42_hidden_weights_are_drawn_as_said_and_never_learnt() -> None:
     machine = ExtremeLearningMachine(16, 2, 20_000, scale=2.0, generator=seeded(3))
-    assert machine.weight.std().item() == pytest.approx(2.0 / math.sqrt(16), rel=0.02)
-    assert machine.bias.std().item() == pytest.approx(2.0, rel=0.02)
+    assert machine.hidden.weight.std().item() == pytest.approx(2.0 / math.sqrt(16), rel=0.02)
+    assert machine.hidden.bias.std().item() == pytest.approx(2.0, rel=0.02)
     assert [name for name, _ in machine.named_parameters()] == ["output.weight"]
-    before = machine.weight.clone()
+    before = machine.hidden.weight.clone()
     x = torch.randn(30, 16, generator=seeded(4))
     machine.solve(x, torch.randn(30, 2, generator=seeded(5)))
-    assert torch.equal(machine.weight, before)
+    assert torch.equal(machine.hidden.weight, before)
     assert machine.output.weight.dtype == torch.float32
     same = ExtremeLearningMachine(16, 2, 20_000, scale=2.0, generator=seeded(3))
-    assert torch.equal(same.weight, before)
+    assert torch.equal(same.hidden.weight, before)
 
 
 def test_C42_without_decay_more_units_than_examples_fit_exactly() -> None:

@@ -23,7 +23,7 @@ def kinds(model: nn.Module) -> list[str]:
 
 
 def test_R10_before_the_first_layer_and_behind_each_hidden_unit() -> None:
-    model = MLP(3, 2, hidden=(4, 4), dropout=0.5, batch_norm=True)
+    model = MLP(3, 2, hidden=(4, 4), dropout=0.5, normalisation="batch")
     noisy = insert_noise(model, inputs=0.1, hidden=0.2)
     assert kinds(noisy) == [
         "noise0",

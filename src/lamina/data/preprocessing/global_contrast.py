@@ -72,7 +72,7 @@ class GlobalContrast:
         for chunk in chunks(values):
             centred = chunk - chunk.mean(axes, keepdim=True)
             contrast = (self.lam + centred.square().mean(axes, keepdim=True)).sqrt().clamp(min=self.epsilon)
-            out[start : start + len(chunk)] = self.s * centred / contrast
+            out[start : start + len(chunk)] = (self.s * centred / contrast).to(out.dtype)
             start += len(chunk)
         return same_kind(out, x)
 

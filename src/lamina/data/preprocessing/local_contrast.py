@@ -97,7 +97,7 @@ class LocalContrast:
             mean = _blur(centred.mean(1, keepdim=True), weights) / inside
             square = _blur(centred.square().mean(1, keepdim=True), weights) / inside
             contrast = (self.lam + (square - mean.square()).clamp(min=0)).sqrt().clamp(min=self.epsilon)
-            out[start : start + len(chunk)] = self.s * (centred - mean) / contrast
+            out[start : start + len(chunk)] = (self.s * (centred - mean) / contrast).to(out.dtype)
             start += len(chunk)
         return same_kind(out, x)
 

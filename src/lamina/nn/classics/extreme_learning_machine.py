@@ -16,11 +16,61 @@ from lamina.nn.classics.linear_regression import linear_regression
 from lamina.nn.mlp import ACTIVATIONS
 
 
+class RandomUnits(nn.Module):
+    """Units whose weights are drawn and never learnt: h_i(x) = g(w_i · x + c_i).
+
+    The weights are buffers, w_ij ~ N(0, s²/D) and c_i ~ N(0, s²), for inputs of about unit variance.
+
+    Args:
+        in_features: D, at least 1.
+        units: K, at least 1.
+        activation: g: one of ``ACTIVATIONS``.
+        scale: s, standard deviation of a unit's sum for inputs of unit variance, from each of weights and bias.
+        generator: Source of the weights; None is PyTorch's default generator.
+        owner: Who asks, for messages.
+
+    Raises:
+        ConfigError: If a size is below 1, the scale is negative or the activation is unknown.
+
+    Reference: Huang, Zhu & Siew, "Extreme Learning Machine: Theory and Applications", Neurocomputing 70, 2006.
+    """
+
+    def __init__(  # noqa: PLR0917
+        self,
+        in_features: int,
+        units: int = 500,
+        activation: str = "sigmoid",
+        scale: float = 1.0,
+        generator: Generator | None = None,
+        owner: str = "RandomUnits",
+    ) -> None:
+        super().__init__()
+        at_least(1, owner=owner, in_features=in_features, units=units)
+        check_nonnegative(owner, scale=scale)
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                f'unknown activation "{activation}"{nearest(activation, list(ACTIVATIONS))}',
+                where=owner,
+                mend=f"choose one of {', '.join(ACTIVATIONS)}",
+            )
+        self.weight: Tensor
+        self.bias: Tensor
+        weight = torch.empty(units, in_features).normal_(0.0, scale / math.sqrt(in_features), generator=generator)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", torch.empty(units).normal_(0.0, scale, generator=generator))
+        self.activation = ACTIVATIONS[activation][0]()
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
+        """Return h(x)."""
+        h: Tensor = self.activation(nn.functional.linear(x, self.weight, self.bias))
+        return h
+
+
 class ExtremeLearningMachine(nn.Module):
     """A hidden layer of random units h_i(x) = g(w_i · x + c_i), combined linearly: ẑ(x) = Σ_i v_i h_i(x).
 
-    The hidden weights are buffers, w_ij ~ N(0, s²/D) and c_i ~ N(0, s²), for inputs of about unit variance. Only v is
-    learnt, in closed form by ``solve``; there is no output bias, as in the source.
+    The hidden layer is ``RandomUnits``. Only v is learnt, in closed form by ``solve``; there is no output bias, as in
+    the source.
 
     Args:
         in_features: D, at least 1.
@@ -48,25 +98,13 @@ class ExtremeLearningMachine(nn.Module):
         super().__init__()
         owner = "ExtremeLearningMachine"
         at_least(1, owner=owner, in_features=in_features, out_features=out_features, hidden=hidden)
-        check_nonnegative(owner, scale=scale)
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                f'unknown activation "{activation}"{nearest(activation, list(ACTIVATIONS))}',
-                where=owner,
-                mend=f"choose one of {', '.join(ACTIVATIONS)}",
-            )
-        self.weight: Tensor
-        self.bias: Tensor
-        weight = torch.empty(hidden, in_features).normal_(0.0, scale / math.sqrt(in_features), generator=generator)
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", torch.empty(hidden).normal_(0.0, scale, generator=generator))
-        self.activation = ACTIVATIONS[activation][0]()
+        self.hidden = RandomUnits(in_features, hidden, activation, scale, generator, owner)
         self.output = nn.Linear(hidden, out_features, bias=False)
         nn.init.zeros_(self.output.weight)
 
     def features(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
         """Return the random units h(x)."""
-        units: Tensor = self.activation(nn.functional.linear(x, self.weight, self.bias))
+        units: Tensor = self.hidden(x)
         return units
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch T"]:

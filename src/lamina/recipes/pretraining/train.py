@@ -137,7 +137,7 @@ def rectified(widths: Sequence[int], classes: int, setting: Setting, seed: int) 
         "relu",
         setting["dropout"],
         input_dropout=setting["input_dropout"],
-        batch_norm=True,
+        normalisation="batch",
         generator=Generator().manual_seed(seed),
     )
 
