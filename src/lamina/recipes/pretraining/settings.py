@@ -16,15 +16,15 @@ UPDATES = 100
 
 _PRETRAIN: Mapping[str, Mapping[str, Any]] = {
     "rbm": {"epochs": 50, "rate": 0.3, "momentum": 0.5, "sparsity": 0.05},
-    "autoencoder": {"epochs": 10, "rate": 0.05, "momentum": 0.5},
-    "denoising": {"epochs": 30, "rate": 0.02, "momentum": 0.9},
+    "autoencoder": {"epochs": 30, "rate": 0.1, "momentum": 0.0},
+    "denoising": {"epochs": 50, "rate": 0.04, "momentum": 0.9},
 }
 
 _TUNE: Mapping[str, Mapping[str, Any]] = {
-    "random": {"epochs": 60, "patience": 8, "rate": 0.0003},
+    "random": {"epochs": 60, "patience": 8, "rate": 0.001},
     "rbm": {"epochs": 60, "patience": 8, "rate": 0.0003},
-    "autoencoder": {"epochs": 60, "patience": 8, "rate": 0.0003},
-    "denoising": {"epochs": 60, "patience": 8, "rate": 0.0003},
+    "autoencoder": {"epochs": 60, "patience": 8, "rate": 0.0001},
+    "denoising": {"epochs": 60, "patience": 8, "rate": 0.0001},
     "today": {"epochs": 100, "patience": 15, "rate": 0.001},
 }
 
