@@ -162,8 +162,8 @@ def _arrays(part: Batch) -> tuple[Any, Any]:
 
 def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_updates() -> None:
     for start in ("random", "rbm", "autoencoder", "denoising", "today"):
-        full, quick = (setting(start, 3, 10_000, quick=quick) for quick in (False, True))
-        small = setting(start, 3, 1_000, quick=False)
+        full, quick = (setting("rot", start, 3, 10_000, quick=quick) for quick in (False, True))
+        small = setting("rot", start, 3, 1_000, quick=False)
         assert full["widths"] == [WIDTH] * 3
         for phase in ("pretrain", "tune") if "pretrain" in full else ("tune",):
             assert quick[phase]["epochs"] == full[phase]["epochs"] // 10 >= 1
@@ -171,7 +171,9 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
         assert ("pretrain" in full) == (start in train.LEARNERS)
         assert f"rate {full['tune']['rate']:g}" in said(full)
         assert seconds(start, [3], 10_000, quick=True) < seconds(start, [3], 10_000, quick=False)
-    assert setting("denoising", 3, 10_000, quick=False, corruption=0.4)["pretrain"]["corruption"] == 0.4
+    on_noise = setting("bg-rand", "denoising", 3, 10_000, quick=False, corruption=0.4)
+    assert on_noise["pretrain"]["corruption"] == 0.4
+    assert on_noise["tune"] == setting("rot", "denoising", 3, 10_000, quick=False)["tune"] | {"rate": 1e-4}
 
 
 def test_verdicts_are_those_of_a_two_proportion_test() -> None:

@@ -69,7 +69,7 @@ def job(name: str, start: Start, seed: int, options: Options, facts: Facts) -> J
         "sizes": [train, valid, test],
         "start": start.name,
         "depths": list(DEPTHS),
-        "setting": setting(start.name, max(DEPTHS), train, quick=options.quick),
+        "setting": setting(name, start.name, max(DEPTHS), train, quick=options.quick),
         "seed": seed,
     }
     cost = seconds(start.name, DEPTHS, train, quick=options.quick)
@@ -152,7 +152,7 @@ def _cells(found: Found) -> Table:
 
 def _how(options: Options, facts: Facts) -> str:
     train, valid, test = settled_sizes("basic", facts["digits"], quick=options.quick)
-    used = {start.title: setting(start.name, max(DEPTHS), train, quick=options.quick) for start in STARTS}
+    used = {start.title: setting("", start.name, max(DEPTHS), train, quick=options.quick) for start in STARTS}
     how = "; ".join(f"{title}: {said(at)}" for title, at in used.items())
     return (
         f"{WIDTH:,} units a layer; {train:,} examples for training, {valid:,} for validation, {test:,} for the test. "

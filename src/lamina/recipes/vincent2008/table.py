@@ -8,7 +8,7 @@ from typing import Any
 
 from lamina.recipes.pretraining.compare import COLUMNS, HOW_TO_READ, Cells
 from lamina.recipes.pretraining.sets import SETS, settle_digits, settled_sizes
-from lamina.recipes.pretraining.settings import UPDATES, said, seconds, setting
+from lamina.recipes.pretraining.settings import NOISE, ON_NOISE, UPDATES, said, seconds, setting
 from lamina.recipes.pretraining.svm import GAMMAS, support_vectors
 from lamina.recipes.pretraining.train import networks
 from lamina.recipes.recipe import Check, Facts, Job, Options, Outcome, Plan, Recipe, Results
@@ -72,7 +72,7 @@ def jobs(name: str, method: Method, options: Options, facts: Facts) -> list[Job]
     about |= {
         "start": method.start,
         "depths": [DEPTH],
-        "setting": setting(method.start, DEPTH, sizes[0], quick=options.quick, corruption=corruption),
+        "setting": setting(name, method.start, DEPTH, sizes[0], quick=options.quick, corruption=corruption),
     }
     cost = seconds(method.start, [DEPTH], sizes[0], quick=options.quick)
     return [Job(networks, {**about, "seed": seed}, cost, place) for seed in range(options.seeds)]
@@ -155,9 +155,10 @@ def _how(options: Options, facts: Facts) -> str:
         for name in SETS
     )
     used = {
-        str(method.start): setting(method.start, DEPTH, 10_000, quick=options.quick)
+        method.start + on: setting(name, method.start, DEPTH, 10_000, quick=options.quick)
         for method in METHODS
         if method.start
+        for name, on in (("", ""), *([(NOISE, f" on {NOISE}")] if method.start in ON_NOISE else []))
     }
     how = "; ".join(f"{start}: {said(at)}" for start, at in used.items())
     not_original = ", ".join(name for name, one in SETS.items() if not one.absolute)
