@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage, signal
+from scipy import fft, ndimage, signal
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 from torch import Tensor, nn
@@ -113,6 +113,9 @@ def test_I19_spectrogram_is_scipys() -> None:
     power[:, 1:-1] /= 2.0  # one-sided: scipy doubles the inner frequencies
     expected = np.log(np.maximum(power * window.sum() ** 2, 1e-10)).transpose(0, 2, 1).reshape(5, -1)
     near(said("spectrogram:frame=8:hop=4", wave, wave), expected, 1e-3)
+    coefficients = said("spectrogram:frame=16:hop=8:rate=8000:bands=4:cepstra=3", wave, wave)
+    mel = said("spectrogram:frame=16:hop=8:rate=8000:bands=4", wave, wave).reshape(len(wave), -1, 4)
+    near(coefficients, fft.dct(mel, norm="ortho")[..., :3].reshape(len(wave), -1), 1e-3)
 
 
 def test_C41_polynomial_is_the_powers_that_scikit_learn_has_without_products() -> None:

@@ -206,12 +206,14 @@ class SpectrogramStage:
         frame: Samples of a frame.
         hop: Samples from one frame to the next.
         bands: Mel bands; None keeps the frequencies themselves.
+        cepstra: Cepstral coefficients of the bands; None keeps the bands.
     """
 
     rate: float = 16_000.0
     frame: int = 400
     hop: int = 160
     bands: int | None = None
+    cepstra: int | None = None
     reads: ClassVar[Reads] = "vectors"
     code: ClassVar[bool] = False
 
@@ -219,7 +221,7 @@ class SpectrogramStage:
         self._preparation()
 
     def _preparation(self) -> Spectrogram:
-        return Spectrogram(self.rate, self.frame, self.hop, self.bands)
+        return Spectrogram(self.rate, self.frame, self.hop, self.bands, cepstra=self.cepstra)
 
     def layer(self, shape: Shape) -> tuple[nn.Module, Shape]:
         """Return the layer, and the number of powers."""  # noqa: DOC501
@@ -229,7 +231,7 @@ class SpectrogramStage:
                 f"use spectrogram:frame={max(2, shape[0] // 4)}:hop={max(1, shape[0] // 8)}",
             )
         frames = 1 + (shape[0] - self.frame) // self.hop
-        return Computed(self._preparation()), (frames * (self.bands or self.frame // 2 + 1),)
+        return Computed(self._preparation()), (frames * (self.cepstra or self.bands or self.frame // 2 + 1),)
 
     def made(self, inputs: Tensor, seed: int) -> nn.Module:
         """Return the layer, of which nothing is learnt."""

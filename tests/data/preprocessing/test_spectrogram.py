@@ -1,9 +1,11 @@
 """Spectrogram against SciPy, and mel bands against a loop over triangles."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.signal
 import torch
 
@@ -62,6 +64,16 @@ def test_I19_mel_bands_are_triangles(rate: float) -> None:
     assert np.allclose(logs, np.log(expected), rtol=1e-9)
 
 
+@pytest.mark.parametrize("cepstra", [1, 13, 20])
+def test_I19_cepstra_are_scipys_cosine_transform(cepstra: int) -> None:
+    x = np.stack([signal(), signal(seed=1)])
+    logs = Spectrogram(bands=20).transform(x)
+    expected = scipy.fft.dct(logs, type=2, norm="ortho", axis=-1)[..., :cepstra]
+    found = Spectrogram(bands=20, cepstra=cepstra).transform(x)
+    assert found.shape == (2, len(logs[0]), cepstra)
+    assert np.allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_I19_a_tone_lights_its_frequency_and_band() -> None:
     t = np.arange(16_000) / 16_000
     ours = Spectrogram(frame=400, hop=160)
@@ -84,7 +96,7 @@ def test_I19_batches_types_silence_and_state() -> None:
     assert small.dtype == torch.float32 and np.allclose(small.numpy(), out, atol=1e-3)
     assert np.allclose(ours.transform(np.zeros(200)), math.log(1e-10))
     assert ours.transform(np.zeros(200, np.int16)).dtype == np.float32
-    for front in (ours, Spectrogram(logarithm=False)):
+    for front in (ours, Spectrogram(logarithm=False), Spectrogram(bands=26, cepstra=13)):
         arrays = unpack_arrays(pack_arrays(front.to_arrays()), name="test")
         assert Spectrogram.from_arrays(arrays) == front
         for name in arrays:
@@ -96,8 +108,10 @@ def test_I19_batches_types_silence_and_state() -> None:
 
 
 def test_I19_wrong_arguments_are_refused() -> None:
-    for options in ({"frame": 1}, {"hop": 0}, {"bands": -1}, {"rate": 0.0}, {"floor": 0.0}, {"bands": 200}):
+    small: list[dict[str, Any]] = [{"frame": 1}, {"hop": 0}, {"bands": -1}, {"bands": 0}, {"rate": 0.0}, {"floor": 0.0}]
+    cepstra: list[dict[str, Any]] = [{"cepstra": 3}, {"bands": 5, "cepstra": 6}, {"bands": 5, "cepstra": 0}]
+    for options in (*small, *cepstra, {"bands": 200}, {"bands": 5, "cepstra": 5, "logarithm": False}):
         with pytest.raises(ConfigError):
-            Spectrogram(**options)  # type: ignore[arg-type]
+            Spectrogram(**options)
     with pytest.raises(DataError, match="shorter"):
         Spectrogram().transform(np.zeros(399))

@@ -1,4 +1,4 @@
-"""Spectrogram of a signal: its power by time and frequency, also in mel bands, as a front end for speech and audio."""
+"""Spectrogram of a signal: its power by time and frequency, in mel bands, or as cepstra, for speech and audio."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class Spectrogram:
 
         P_tf = |Σ_n w_n x_(t h + n) e^(-2πi f n / L)|²,   f = 0 … L/2 in steps of rate / L Hz
         mel bands:  B_tm = Σ_f F_mf P_tf,   logarithm:  ln max(B, floor)
+        cepstra:    c_tk = s_k Σ_m ln max(B_tm, floor) cos(πk (m + ½) / M),   s_0 = √(1/M), s_k = √(2/M)
 
     L is ``frame``, h is ``hop`` and w Hann's window (periodic). The bands' filters F are triangles, 1 at their centre,
     whose corners are equally spaced on the mel scale m(f) = 2595 log10(1 + f/700) from 0 Hz to rate/2. Only whole
-    frames are taken and nothing is padded: 1 + ⌊(T - L) / h⌋ frames. No part is learned. Together with
-    ``Standardisation`` over the last axis it gives the usual input of a speech recogniser.
+    frames are taken and nothing is padded: 1 + ⌊(T - L) / h⌋ frames. Mel-frequency cepstral coefficients (MFCC) are the
+    first few of an orthonormal cosine transform of the M logarithms; 13 of 26 are customary. No part is learned. Together
+    with ``Standardisation`` over the last axis it gives the usual input of a speech recogniser.
 
     Differs from ``torch.stft``, which pads the signal by default, and from HTK, which numbers its bins from 0 and
     pre-emphasises the signal.
@@ -36,9 +38,11 @@ class Spectrogram:
         bands: Number of mel bands; None gives the L/2 + 1 frequencies themselves.
         logarithm: Whether to take the natural logarithm.
         floor: Smallest power that the logarithm sees, above 0.
+        cepstra: Number of cepstral coefficients, at most ``bands``; None gives the bands themselves.
 
     Raises:
-        ConfigError: If an argument is out of range, or a band is so narrow that no frequency falls into it.
+        ConfigError: If an argument is out of range, a band is so narrow that no frequency falls into it, or cepstra are
+            asked of anything but logarithms of mel bands.
 
     Reference: Davis & Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition", 1980.
     """
@@ -49,10 +53,13 @@ class Spectrogram:
     bands: int | None = None
     logarithm: bool = True
     floor: float = 1e-10
+    cepstra: int | None = None
 
     def __post_init__(self) -> None:
         positive("Spectrogram", rate=self.rate, floor=self.floor)
-        for name, value, least in (("frame", self.frame, 2), ("hop", self.hop, 1), ("bands", self.bands or 1, 1)):
+        counts = (("bands", self.bands), ("cepstra", self.cepstra))
+        wanted = [(name, value, 1) for name, value in counts if value is not None]
+        for name, value, least in (("frame", self.frame, 2), ("hop", self.hop, 1), *wanted):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(
                     f"{name} must be a whole number of at least {least}, got {value!r}",
@@ -64,6 +71,13 @@ class Spectrogram:
                 f"{self.bands} bands are too many for {self.frame // 2 + 1} frequencies",
                 where="Spectrogram",
                 mend="use fewer bands or a longer frame",
+            )
+
+        if self.cepstra is not None and not (self.logarithm and self.cepstra <= (self.bands or 0)):
+            raise ConfigError(
+                f"{self.cepstra} cepstra need the logarithms of as many mel bands",
+                where="Spectrogram",
+                mend="use bands=26, logarithm=True, cepstra=13",
             )
 
     def frequencies(self) -> np.ndarray:
@@ -81,6 +95,12 @@ class Spectrogram:
         filters: np.ndarray = np.maximum(0.0, np.minimum((f - low) / (centre - low), (high - f) / (high - centre)))
         return filters
 
+    def cosines(self) -> np.ndarray:
+        """Return the matrix of the cosine transform, ``(cepstra, bands)``."""
+        k, m = np.arange(self.cepstra or 0)[:, None], np.arange(self.bands or 0)
+        waves: np.ndarray = np.cos(math.pi * k * (m + 0.5) / len(m)) * np.sqrt(np.where(k == 0, 1, 2) / len(m))
+        return waves
+
     def transform(self, x: Array) -> Array:
         """Return the spectrogram of each signal, of the kind and type of x.
 
@@ -88,7 +108,7 @@ class Spectrogram:
             x: ``(..., T)`` samples, T at least ``frame``; whole numbers become float32.
 
         Returns:
-            ``(..., frames, bands)``.
+            ``(..., frames, bands)``, or ``(..., frames, cepstra)``.
 
         Raises:
             DataError: If a signal is shorter than a frame.
@@ -114,11 +134,13 @@ class Spectrogram:
             power = power @ constant(self.filters(), values).T
         if self.logarithm:
             power = power.clamp(min=self.floor).log()
+        if self.cepstra is not None:
+            power = power @ constant(self.cosines(), values).T
         return same_kind(power.reshape(*values.shape[:-1], *power.shape[1:]), x)
 
     def to_arrays(self) -> Arrays:
-        """Return the state, to be stored; 0 bands stand for None."""
-        names = ("rate", "frame", "hop", "bands", "logarithm", "floor")
+        """Return the state, to be stored; 0 bands or cepstra stand for None."""
+        names = ("rate", "frame", "hop", "bands", "logarithm", "floor", "cepstra")
         return {name: np.array(getattr(self, name) or 0) for name in names}
 
     @classmethod
@@ -131,11 +153,11 @@ class Spectrogram:
         Raises:
             CheckpointError: If the state cannot be.
         """  # noqa: DOC501, DOC502
-        names = ("rate", "frame", "hop", "bands", "logarithm", "floor")
-        rate, frame, hop, bands, logarithm, floor = scalars(arrays, names, "Spectrogram")
-        if any(value != int(value) for value in (frame, hop, bands)) or logarithm not in {0.0, 1.0}:
+        names = ("rate", "frame", "hop", "bands", "logarithm", "floor", "cepstra")
+        rate, frame, hop, bands, logarithm, floor, cepstra = scalars(arrays, names, "Spectrogram")
+        if any(value != int(value) for value in (frame, hop, bands, cepstra)) or logarithm not in {0.0, 1.0}:
             raise broken("Spectrogram", "its sizes are not whole numbers")
         try:
-            return cls(rate, int(frame), int(hop), int(bands) or None, bool(logarithm), floor)
+            return cls(rate, int(frame), int(hop), int(bands) or None, bool(logarithm), floor, int(cepstra) or None)
         except ConfigError as error:
             raise broken("Spectrogram", error.what) from error
