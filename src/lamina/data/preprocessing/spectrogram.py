@@ -25,8 +25,8 @@ class Spectrogram:
     L is ``frame``, h is ``hop`` and w Hann's window (periodic). The bands' filters F are triangles, 1 at their centre,
     whose corners are equally spaced on the mel scale m(f) = 2595 log10(1 + f/700) from 0 Hz to rate/2. Only whole
     frames are taken and nothing is padded: 1 + ⌊(T - L) / h⌋ frames. Mel-frequency cepstral coefficients (MFCC) are the
-    first few of an orthonormal cosine transform of the M logarithms; 13 of 26 are customary. No part is learned. Together
-    with ``Standardisation`` over the last axis it gives the usual input of a speech recogniser.
+    first few of an orthonormal cosine transform of the M logarithms; 13 of 26 are customary. No part is learned.
+    Together with ``Standardisation`` over the last axis it gives the usual input of a speech recogniser.
 
     Differs from ``torch.stft``, which pads the signal by default, and from HTK, which numbers its bins from 0 and
     pre-emphasises the signal.
