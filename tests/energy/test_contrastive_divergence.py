@@ -48,6 +48,27 @@ def test_U02_many_sweeps_give_the_likelihoods_gradient(persistent: bool) -> None
         np.testing.assert_allclose(-p.grad.numpy(), gradient, atol=5 * 0.5 / np.sqrt(3 * copies))
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_U02_the_machines_own_distribution_is_a_fixed_point(persistent: bool) -> None:
+    n = 200_000
+    rbm = machine(4, 3, chains=n)
+    whole = Enumerated(*arrays(rbm))
+    generator = torch.Generator().manual_seed(0)
+    own, even = (
+        torch.from_numpy(whole.v)[torch.multinomial(torch.from_numpy(p), n, replacement=True, generator=generator)]
+        for p in (whole.joint.sum(1), np.full(16, 1 / 16))
+    )
+    largest = []
+    for data in (own, even):
+        rbm.zero_grad()
+        rbm.chains.copy_(own)  # type: ignore[union-attr]
+        objective = ContrastiveDivergence(1, persistent=persistent, generator=torch.Generator().manual_seed(1))
+        objective(rbm, Batch(data)).total.backward()
+        largest.append(max(float(p.grad.abs().max()) for p in rbm.parameters() if p.grad is not None))
+    assert largest[0] < 5 * 0.7 / np.sqrt(n)  # a difference of two means of numbers from 0 to 1
+    assert largest[1] > 0.05
+
+
 def test_the_likelihoods_own_gradient_by_autograd_is_the_enumerated_one() -> None:
     rbm = machine(4, 3)
     (rbm.free_energy(DATA).mean() + rbm.log_partition(differentiable=True)).backward()

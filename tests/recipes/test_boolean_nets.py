@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lamina.recipes.boolean_nets import all_bits, logits, parity, train_many
+from lamina.data.generated.parity import all_bits, parity
+from lamina.recipes.boolean_nets import logits, train_many
 from lamina.training.threads import threads
 
 
@@ -18,13 +19,6 @@ def one_thread() -> Iterator[None]:
     """As the runner does: more threads only wait for one another on so little work."""
     with threads(1):
         yield
-
-
-def test_all_bits_and_parity_are_those_of_python() -> None:
-    bits = all_bits(4)
-    rows = [tuple(int(b) for b in row) for row in bits.tolist()]
-    assert rows == [tuple(int(c) for c in f"{n:04b}") for n in range(16)]
-    assert parity(bits).tolist() == [n.bit_count() % 2 for n in range(16)]
 
 
 def test_logits_are_the_sum_written_out() -> None:

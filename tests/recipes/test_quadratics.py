@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lamina.data.generated.narrow_valley import Quadratic, quadratic
+from lamina.errors import ConfigError
 from lamina.recipes import quadratics
 from lamina.recipes.newton_paths import newton_path
 from lamina.recipes.quadratics import (
@@ -15,11 +17,9 @@ from lamina.recipes.quadratics import (
     SCHEDULES,
     Descent,
     Method,
-    Quadratic,
     descend,
     iterates,
     log_slope,
-    quadratic,
     stochastic,
 )
 
@@ -50,6 +50,9 @@ def test_eigenvalues_lie_evenly_on_a_logarithmic_scale_between_1_and_kappa() -> 
     expected = [0.5 * row @ found.matrix.numpy() @ row for row in e]
     np.testing.assert_allclose(found.gap(theta).numpy(), expected)
     np.testing.assert_allclose(found.gradient(theta).numpy(), e @ found.matrix.numpy())
+    for kappa, dimensions in ((0.5, 2), (10.0, 1)):
+        with pytest.raises(ConfigError, match="quadratic: kappa must be"):
+            quadratic(kappa, dimensions)
 
 
 @pytest.mark.parametrize(("name", "rate"), [("gradient descent, 1/L", 1 / 9), ("gradient descent, 2/(L + µ)", 2 / 10)])

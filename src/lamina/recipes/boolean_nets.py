@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -25,16 +24,6 @@ class Trained:
     first: Tensor
     loss: Tensor
     weights: tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def all_bits(n: int) -> Tensor:
-    """Return the ``(2^n, n)`` rows of n bits, 0 and 1, the last bit changing fastest."""
-    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)))
-
-
-def parity(bits: Tensor) -> Tensor:
-    """Return 1 where an odd number of the ``(N, n)`` bits is set, else 0."""
-    return bits.sum(-1) % 2
 
 
 def logits(weights: tuple[Tensor, Tensor, Tensor, Tensor], inputs: Tensor) -> Tensor:

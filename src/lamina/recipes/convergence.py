@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lamina.data.generated.narrow_valley import Quadratic, quadratic
 from lamina.recipes.intervals import seeds_interval
 from lamina.recipes.newton_paths import newton_path
 from lamina.recipes.quadratics import (
@@ -19,11 +20,9 @@ from lamina.recipes.quadratics import (
     METHODS,
     SCHEDULES,
     Method,
-    Quadratic,
     descend,
     iterates,
     log_slope,
-    quadratic,
     stochastic,
 )
 from lamina.recipes.recipe import Check, Facts, Figure, Job, Options, Outcome, Plan, Recipe, Result, Results

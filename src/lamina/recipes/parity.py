@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from lamina.data.generated.parity import all_bits, parity
 from lamina.nn.classics.threshold_networks import parity_network
-from lamina.recipes.boolean_nets import all_bits, parity, train_many
+from lamina.recipes.boolean_nets import train_many
 from lamina.recipes.intervals import share_interval
 from lamina.recipes.recipe import Check, Facts, Figure, Job, Options, Outcome, Plan, Recipe, Result, Results
 from lamina.recipes.table import Column, Estimate, Table

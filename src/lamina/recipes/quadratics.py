@@ -11,54 +11,13 @@ from torch import Generator, Tensor
 from torch.optim import SGD, Optimizer
 
 from lamina.curvature.conjugate_gradient import conjugate_gradient
+from lamina.data.generated.narrow_valley import Quadratic
 from lamina.optim.nesterov import NesterovMomentum
 
 LEAST = 1e-9
 """Where a run ends: ‖e‖ / ‖e₀‖, well above what rounding leaves."""
 
 _GREATEST = 700.0  # whose exponential is a number still
-
-
-@dataclass(frozen=True, slots=True)
-class Quadratic:
-    """f(θ) = ½ eᵀ A e,  e = θ - θ*,  the eigenvalues of A from µ = 1 to L = κ.
-
-    Attributes:
-        matrix: A, (d, d) float64, symmetric.
-        minimum: θ*, (d,).
-        kappa: κ = L / µ.
-    """
-
-    matrix: Tensor
-    minimum: Tensor
-    kappa: float
-
-    def gap(self, theta: Tensor) -> Tensor:
-        """Return f(θ) - f(θ*), one number a row of θ."""
-        e = theta - self.minimum
-        return 0.5 * (e @ self.matrix * e).sum(-1)
-
-    def gradient(self, theta: Tensor) -> Tensor:
-        """Return A (θ - θ*), of the shape of θ."""
-        return (theta - self.minimum) @ self.matrix
-
-
-def quadratic(kappa: float, dimensions: int, generator: Generator | None = None) -> Quadratic:
-    """Draw a quadratic whose eigenvalues are spread evenly on a logarithmic scale, turned at random.
-
-    Args:
-        kappa: κ, at least 1.
-        dimensions: d, at least 2.
-        generator: Source of the turn and of θ*.
-
-    Returns:
-        The quadratic.
-    """
-    values = torch.logspace(0.0, math.log10(kappa), dimensions, dtype=torch.float64)
-    turn, _ = torch.linalg.qr(torch.randn(dimensions, dimensions, generator=generator, dtype=torch.float64))
-    matrix = turn * values @ turn.T
-    minimum = torch.randn(dimensions, generator=generator, dtype=torch.float64)
-    return Quadratic(0.5 * (matrix + matrix.T), minimum, kappa)
 
 
 @dataclass(frozen=True, slots=True)

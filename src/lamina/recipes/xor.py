@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from lamina.data.generated.parity import all_bits, parity
 from lamina.nn.classics.linear_regression import linear_regression
 from lamina.nn.classics.threshold_networks import xor_network
-from lamina.recipes.boolean_nets import all_bits, logits, parity, train_many
+from lamina.recipes.boolean_nets import logits, train_many
 from lamina.recipes.intervals import share_interval
 from lamina.recipes.recipe import Check, Facts, Figure, Job, Options, Outcome, Plan, Recipe, Result, Results
 from lamina.recipes.table import Column, Table

@@ -20,6 +20,7 @@ from lamina.data.generated.mnist_variations import (
     mnist_rotation,
 )
 from lamina.data.generated.moons import two_moons
+from lamina.data.generated.parity import parity_examples, xor
 from lamina.data.generated.rectangles import rectangles, rectangles_image
 from lamina.data.images.imageset import ImageSet
 from lamina.data.named import check_named, is_named, list_named, load_named
@@ -125,8 +126,23 @@ def test_two_moons_is_a_table():
 
 
 @pytest.mark.parametrize(
+    ("name", "made", "columns"),
+    [
+        ("xor:n=40:seed=3", xor(40, seed=3), ["x", "y"]),
+        ("parity:n=40:bits=5:noise=0.2", parity_examples(40, bits=5, noise=0.2), [f"bit{k}" for k in range(1, 6)]),
+    ],
+)
+def test_xor_and_parity_are_tables(name, made, columns):
+    table = load_named(name)
+    assert list(table.columns) == [*columns, "parity"]
+    np.testing.assert_array_equal(np.stack([table.columns[c] for c in columns], 1), made.inputs.numpy())
+    assert table.columns["parity"].tolist() == [["even", "odd"][k] for k in made.targets]
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("parity:bits=21", "bits from 1 to 20"),
         ("rectangles:trian=5", '"trian" is no option of rectangles; did you mean "train"'),
         ("rectangles:pictures=here", '"pictures" is no option of rectangles'),
         ("convex:train=many", "train of convex must be a number"),
@@ -147,7 +163,7 @@ def test_names_are_known_with_their_options_and_cards_say_where_they_come_from(t
     where = {card.name: card.where for card in list_named(tmp_path)}
     assert where["convex"] == where["rectangles-images"] == "computed" and where["mnist-basic"] == "to be fetched"
     computed = [one for one in ENTRIES if one.computed]
-    assert len(computed) == 9 and not any(one.bundled for one in computed)
+    assert len(computed) == 11 and not any(one.bundled for one in computed)
     (result,) = check_named("convex")
     assert result.ok and result.what == "has no files"
     assert [one.what for one in check_named("mnist-rotation", data_dir=tmp_path)] == ["not there"] * 4

@@ -54,6 +54,8 @@ def test_listing_imports_nothing_heavy():
         "rectangles-images",
         "convex",
         "two-moons",
+        "xor",
+        "parity",
     ]
 
 

@@ -217,7 +217,17 @@ ENTRIES = (
     Entry(
         "two-moons", "table", 1_000, "two half circles that reach into each other, blurred, by 2 numbers",
         "as scikit-learn's make_moons, with random angles", "none needed: it is computed", "classification", "moon",
-        rule="two_moons",
+        classes=("upper", "lower"), rule="two_moons",
+    ),
+    Entry(
+        "xor", "table", 1_000, "points around the corners of a square, opposite ones of one class, by 2 numbers",
+        "exclusive or, blurred", "none needed: it is computed", "classification", "parity",
+        classes=("even", "odd"), rule="xor",
+    ),
+    Entry(
+        "parity", "table", 1_000, "rows of bits, 4 unless given: is an odd number of them set?",
+        "the truth table, drawn from", "none needed: it is computed", "classification", "parity",
+        classes=("even", "odd"), rule="parity_examples",
     ),
 )  # fmt: skip
 

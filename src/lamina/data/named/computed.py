@@ -22,6 +22,7 @@ from lamina.data.generated.mnist_variations import (
     mnist_rotation,
 )
 from lamina.data.generated.moons import two_moons
+from lamina.data.generated.parity import parity_examples, xor
 from lamina.data.generated.parts import Parts
 from lamina.data.generated.rectangles import rectangles, rectangles_image
 from lamina.data.images.folder import read_image_files
@@ -43,9 +44,10 @@ _RULES: dict[str, Callable[..., Parts | Batch]] = {
         rectangles_image,
         convex,
         two_moons,
+        xor,
+        parity_examples,
     )
 }
-_MOONS = np.array(["upper", "lower"])
 _POOL_SIDE = 400  # pixels to which the photographs of a folder are brought
 
 
@@ -78,7 +80,7 @@ def compute(one: Entry, options: Sequence[str], source: Any = None) -> ImageSet 
         first.append(given.pop("n", one.n))
     made = rule(*first, **given)
     seed = f"computed with seed {given.get('seed', 0)}"
-    return _moons(one, made, seed) if isinstance(made, Batch) else _pictures(one, made, seed)
+    return _table(one, made, seed) if isinstance(made, Batch) else _pictures(one, made, seed)
 
 
 def _pool(folder: str | None) -> ImageSet:
@@ -95,9 +97,11 @@ def _pictures(one: Entry, parts: Parts, note: str) -> ImageSet:
     return ImageSet(one.name, np.concatenate(pixels), np.concatenate(labels), one.classes, part=where, notes=(note,))
 
 
-def _moons(one: Entry, made: Batch, note: str) -> NamedTable:
-    points = made.inputs.numpy().astype(np.float64)
-    columns: dict[str, NDArray[Any]] = {"x": points[:, 0], "y": points[:, 1], one.target: _MOONS[_targets(made)]}
+def _table(one: Entry, made: Batch, note: str) -> NamedTable:
+    numbers = made.inputs.numpy().astype(np.float64).T
+    names = ["x", "y"] if len(numbers) == 2 else [f"bit{k + 1}" for k in range(len(numbers))]
+    columns: dict[str, NDArray[Any]] = dict(zip(names, numbers, strict=True))
+    columns[one.target] = np.array(one.classes)[_targets(made)]
     return NamedTable(one.name, columns, one.target, one.task, (note,))
 
 
