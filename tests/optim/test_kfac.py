@@ -16,7 +16,7 @@ from lamina.curvature.kronecker.quadratic import quadratic_model
 from lamina.data.batch import Batch
 from lamina.data.stream import InMemory
 from lamina.errors import ConfigError
-from lamina.likelihoods import Bernoulli, Categorical, Gaussian
+from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture
 from lamina.optim._kfac_rate import adapted, best_multiples
 from lamina.optim.kfac import KFAC
 from lamina.training import Supervised, fit
@@ -451,6 +451,20 @@ def test_what_does_not_fit_is_refused():
         optimizer.add_param_group({"params": small().parameters()})
     with pytest.raises(ConfigError, match="not the model's"):
         KFAC(net, small().parameters())
+
+
+def test_a_mixture_is_refused_at_the_first_step_unless_nothing_asks_for_its_matrix():
+    torch.manual_seed(0)
+    net = nn.Linear(3, 6)
+    batch = BatchLoss(net, GaussianMixture(2, 1), torch.randn(20, 3), torch.randn(20, 1))
+    for options in ({}, {"lr": 0.01}):
+        before = flat(net)
+        with pytest.raises(ConfigError, match="mixture"):
+            KFAC(net, **options).step(batch)
+        assert torch.equal(flat(net), before)
+    optimizer = KFAC(net, lr=0.01, adapt_every=0)
+    values = [float(optimizer.step(batch)) for _ in range(12)]
+    assert values[-1] < values[0]
 
 
 def test_a_weight_used_beside_its_layer_is_found_at_the_first_step():

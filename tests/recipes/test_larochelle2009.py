@@ -60,8 +60,10 @@ def missed(**other: float) -> list[str]:
 
 def test_checks_hold_for_the_published_figures_and_notice_others() -> None:
     checks = conclude(OPTIONS, FACTS, finished()).checks
-    assert len(checks) == 2 * 3 + 2 * 2 + 1 and all(check.met for check in checks)
-    assert "basic), RBMs" in missed(rbm_basic_4=1.7)[0] and missed(rbm_basic_4=1.8) == []
+    assert len(checks) == 2 * 3 + 2 * 2 * 2 + 1 and all(check.met for check in checks)
+    assert "basic), RBMs" in missed(rbm_basic_4=1.7)[0] and "every depth" not in missed(rbm_basic_4=1.8)[0]
+    assert missed(rbm_basic_4=2.6) == [] and "four not less than three" in missed(rbm_basic_4=2.4)[0]
+    assert any("two layers err less" in what for what in missed(autoencoder_rot_1=9.8))
     assert missed(rbm_rot_1=11.4) == [] and "1.5 points" in missed(rbm_rot_1=8.9)[0]
     assert [what for what in missed(rbm_basic_2=4.03) if "less than random" in what] != []
     assert missed(rbm_basic_2=3.38) == []
@@ -76,7 +78,7 @@ def test_what_is_not_done_is_not_judged() -> None:
     outcome = conclude(OPTIONS, FACTS, results)
     assert len(outcome.tables) == 2
     assert [check.what for check in outcome.checks if "random" in check.what] == []
-    assert all(check.met for check in outcome.checks) and len(outcome.checks) == 3
+    assert all(check.met for check in outcome.checks) and len(outcome.checks) == 5
     assert conclude(OPTIONS, FACTS, Results()).figures == []
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lamina.errors import ConfigError
+from lamina.likelihoods.base import Likelihood
 from lamina.optim._groups import NOT_NEGATIVE, SHARE, check_groups
 
 
@@ -32,6 +36,20 @@ class KFACReport:
 def reason(rate: float, speed: float) -> str:
     """Return why a step with finite numbers ended as it did."""
     return "moved" if rate or speed else "zero-gradient"
+
+
+def check_metric(likelihood: Likelihood, outputs: Tensor) -> None:
+    """Refuse a likelihood whose Fisher matrix has no closed form, before it is needed for a rate or the damping.
+
+    Args:
+        likelihood: Of the batch.
+        outputs: (N, K), its outputs.
+
+    Raises:
+        ConfigError: For a Gaussian mixture.
+    """  # noqa: DOC502
+    some = outputs.detach()[:1]
+    likelihood.fisher_product(some, torch.zeros_like(some))
 
 
 def check_options(optimizer: Any) -> None:

@@ -17,7 +17,7 @@ from lamina.curvature.kronecker.quadratic import QuadraticModel
 from lamina.errors import ConfigError
 from lamina.optim._flat import whole_state
 from lamina.optim._kfac_blocks import OptimisedBlocks, finite
-from lamina.optim._kfac_checks import KFACReport, check_options, reason
+from lamina.optim._kfac_checks import KFACReport, check_metric, check_options, reason
 from lamina.optim._kfac_gradient import Gradients, accumulate, gradients
 from lamina.optim._kfac_rate import Objective, adapted, best_multiples, inner
 
@@ -146,7 +146,7 @@ class KFAC(Optimizer):
             The batch's loss at the beginning.
 
         Raises:
-            ConfigError: If the closure is anything else.
+            ConfigError: If the closure is anything else, or its likelihood has no closed Fisher matrix and λ adapts.
         """
         if not isinstance(closure, BatchLoss) or closure.model is not self.model:
             got = f"step needs the loss of a batch, got {type(closure).__name__}"
@@ -159,6 +159,8 @@ class KFAC(Optimizer):
         part = self._part(closure)
         whole = part.size == closure.size
         found = gradients(closure, self.factors, keep=measure and whole, check=self._unchecked)
+        if self._unchecked and (self.exact_rate or self.adapt_every):
+            check_metric(closure.likelihood, found.outputs)
         self._unchecked = False
         if not bool(found.loss.isfinite()):
             return self._stay(found.loss)

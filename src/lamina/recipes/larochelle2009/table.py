@@ -184,9 +184,27 @@ def _checks(options: Options, names: Sequence[str], found: Found) -> list[Check]
                                     f"{max(far):.2f} points at most"))  # fmt: skip
         for kind in ("autoencoder", "rbm"):
             checks += _below(name, some, kind, "random")
+            checks += _depth(name, some, kind)
         if name == "basic":
             checks += _below(name, some, "rbm", "autoencoder")
     return checks
+
+
+def _depth(name: str, some: Mapping[tuple[str, int], Cells], kind: str) -> list[Check]:
+    """Return the check that a second layer helps and that a fourth changes little, as published."""
+    cells = [some.get((kind, depth)) for depth in DEPTHS]
+    title = next(start.title for start in STARTS if start.name == kind)
+    percents = [cell.percent for cell in cells if cell is not None]
+    if len(percents) < len(DEPTHS):
+        return []
+    n_test = min(cell.n_test for cell in cells if cell is not None)
+    one, two, three, four = percents
+    share = three / 100.0
+    within = 196.0 * (2.0 * share * (1.0 - share) / n_test) ** 0.5
+    return [
+        Check(f"{TITLES[name]}, {title}: two layers err less than one, four not less than three beyond the interval",
+              two < one and four > three - within, ", ".join(f"{p:.2f} %" for p in percents))
+    ]  # fmt: skip
 
 
 def _below(name: str, some: Mapping[tuple[str, int], Cells], one: str, other: str) -> list[Check]:

@@ -194,11 +194,28 @@ def _checks(options: Options, found: Found) -> list[Check]:
         points = 1.5 if name == "rot" else 1.0
         checks.append(Check(f"{name}, {method}: within {points} points of the published {cell.published:.2f} %",
                             cell.near(points), f"{cell.percent:.2f} %"))  # fmt: skip
+    checks += _orders(found)
     machines, autoencoders = found.get(("bg-rand", "DBN-3")), found.get(("bg-rand", "SAA-3"))
     if machines is not None and autoencoders is not None and machines.comparable:
         checks.append(Check("bg-rand: DBN-3 errs at least 3 points less than SAA-3",
                             machines.percent + 3.0 <= autoencoders.percent,
                             f"{machines.percent:.2f} % against {autoencoders.percent:.2f} %"))  # fmt: skip
+    return checks
+
+
+def _orders(found: Found) -> list[Check]:
+    """Return the checks of sets that are not made as the originals were: the published best network is best here."""
+    networks_ = [method for method in METHODS if method.start is not None and method.published is not None]
+    checks = []
+    for name, one in SETS.items():
+        cells = {method.name: found.get((name, method.name)) for method in networks_}
+        if one.absolute or any(cell is None for cell in cells.values()):
+            continue
+        here = {of: cell.percent for of, cell in cells.items() if cell is not None}
+        best = min(networks_, key=lambda method: getattr(PUBLISHED[name], str(method.published))).name
+        checks.append(Check(f"{name}: {best} is the best of the three networks, as published",
+                            min(here, key=lambda of: here[of]) == best,
+                            "; ".join(f"{of} {percent:.2f} %" for of, percent in here.items())))  # fmt: skip
     return checks
 
 
