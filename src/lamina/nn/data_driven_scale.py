@@ -43,6 +43,8 @@ def data_driven_scale(module: nn.Module, *inputs: Any, std: float = 1.0, centre:
     The pass runs without dropout; batch normalisation uses the batch's statistics where it is in training mode, and its
     running ones are put back, as are all other buffers and modes.
 
+    What goes back through the scaled network is read by ``gradient_spread``; nothing is scaled by it.
+
     Differs from LSUV: one pass instead of iterations per layer (none is needed where y is linear in the weights),
     biases are scaled with their weights, the weights need not be orthogonal, recurrent layers.
 
@@ -67,7 +69,7 @@ def data_driven_scale(module: nn.Module, *inputs: Any, std: float = 1.0, centre:
             f"std must be a finite number above 0, got {std!r}", where="data_driven_scale", mend="use 1.0"
         )
     scaler = _Scaler(std, centre)
-    with _probing(module), ExitStack() as stack:
+    with probing(module), ExitStack() as stack:
         for name, layer in module.named_modules():
             if isinstance(layer, AFFINE):
                 handle = layer.register_forward_hook(scaler.affine(name))
@@ -189,7 +191,7 @@ class _Scaler:
 
 
 @contextmanager
-def _probing(module: nn.Module) -> Iterator[None]:
+def probing(module: nn.Module) -> Iterator[None]:
     """Evaluation mode but for normalisation over the batch; modes and buffers are put back.
 
     Yields:
