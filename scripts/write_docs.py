@@ -36,8 +36,9 @@ def canon_page() -> str:
     lines = [
         "# The canon",
         "",
-        "The methods that work, each with the test that verifies it. `lamina canon NAME` shows equation, source and an",
-        "example; `lamina canon --json` gives all of it to a program.",
+        "The methods that work, each with the test that verifies it. `lamina canon NAME` shows equation, source, an",
+        "example, and the command and the lines of a settings file that ask for it; `lamina canon --json` gives all of",
+        "it to a program.",
         "",
         "| method | what | import | canon | verified by |",
         "| --- | --- | --- | --- | --- |",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.cli._options import read_settings
 from lamina.optim.registry import OPTIMIZERS
 from lamina.penalties.registry import PENALTIES
 from lamina.runs.settings import Settings
@@ -185,13 +186,30 @@ def settings_of(command: str) -> dict[str, str]:
     """The settings of a command line, as the canon writes it."""
     words = shlex.split(command)
     assert words[:2] == ["lamina", "fit"]
-    assert set(words[3::2]) <= {"--set"}
-    return dict(text.partition("=")[::2] for text in words[4::2])
+    options = list(zip(words[3::2], words[4::2], strict=True))
+    assert {option for option, _ in options} <= {"--set", "--target"}
+    return dict(text.partition("=")[::2] for option, text in options if option == "--set")
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.command], ids=lambda row: row.name)
 def test_commands_set_what_there_is(row: Row) -> None:
     Settings().with_changes(settings_of(row.command), where=row.name)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.command], ids=lambda row: row.name)
+def test_the_file_that_is_shown_sets_what_the_command_sets(row: Row, tmp_path: Path) -> None:
+    """Read from the text that a person sees, by the reader of ``--config``."""
+    if not settings_of(row.command):
+        assert row.toml == ""
+        return
+    indented = row.to_text().partition("the same in a file for --config\n")[2].splitlines()
+    (tmp_path / "run.toml").write_text("\n".join(line.removeprefix("  ") for line in indented), encoding="utf-8")
+    assignments = tuple(f"{name}={value}" for name, value in settings_of(row.command).items())
+    by_command = read_settings({}, assignments, None)[0]
+    assert read_settings({}, (), str(tmp_path / "run.toml"))[0] == by_command
+    assert by_command != Settings()
+    (tmp_path / "json.toml").write_text(str(row.to_dict()["toml"]), encoding="utf-8")
+    assert read_settings({}, (), str(tmp_path / "json.toml"))[0] == by_command
 
 
 def test_every_penalty_that_a_command_can_name_is_shown_by_a_row() -> None:

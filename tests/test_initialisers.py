@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations
 
 from lamina.errors import ConfigError
 from lamina.initialisers import SCHEMES, fill, gaussian, initialise, sparse, weights_of
+from lamina.nn import RBF, HighwayRecurrent, LowRankLinear
 from lamina.nn.linear import linear
 
 
@@ -359,6 +360,47 @@ def test_initialise_draws_a_shared_weight_once_and_sees_through_weight_normalisa
     normed = parametrizations.weight_norm(nn.Linear(4, 4))
     assert initialise(normed, "he", seeded()) == ("weight",)
     assert torch.allclose(normed.weight, a.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["he", "he_fan_out", "glorot", "xavier", "uniform"])
+@pytest.mark.parametrize("rank", [30, 200])
+def test_the_product_of_low_rank_factors_has_the_variance_of_a_whole_matrix(scheme: str, rank: int) -> None:
+    layer = LowRankLinear(900, 400, rank)
+    assert initialise(layer, scheme, seeded(), bias=0.1) == ("v", "u")
+    with torch.no_grad():
+        assert layer.weight.var().item() == pytest.approx(VARIANCES[scheme], rel=0.06)
+        # The middle keeps the variance of x, and an affine map of that variance that of W.
+        x = torch.randn(2000, 900, generator=seeded(1))
+        assert (x @ layer.v.T).var().item() == pytest.approx(1.0, rel=0.03)
+        assert layer(x).var().item() == pytest.approx(900 * VARIANCES[scheme], rel=0.1)
+    assert layer.bias is not None and (layer.bias == 0.1).all()
+
+
+def test_a_zero_branch_of_low_rank_can_still_learn() -> None:
+    layer = LowRankLinear(6, 5, 2, bias=False)
+    initialise(layer, "zero", seeded())
+    layer(torch.ones(1, 6)).sum().backward()
+    assert not layer.u.any() and layer.u.grad is not None and layer.u.grad.abs().min().item() > 0.0
+
+
+def test_highway_recurrent_is_drawn_block_by_block_and_keeps_its_gate() -> None:
+    net = nn.Sequential(HighwayRecurrent(60, gate_bias=-3.0))
+    assert initialise(net, "orthogonal", seeded(), bias=0.1) == ("0.weight_input", "0.weight_recurrent")
+    layer = net[0]
+    for block in (*layer.weight_input.split(60), *layer.weight_recurrent.split(60)):  # type: ignore[union-attr, operator]
+        assert torch.allclose(block.T @ block, torch.eye(60), atol=1e-5)
+    assert (layer.bias[:60] == -3.0).all() and (layer.bias[60:] == 0.1).all()  # type: ignore[union-attr, index]
+    initialise(net, "xavier", seeded(), bias=None)
+    x = torch.randn(500, 60, generator=seeded(1))
+    assert (x @ layer.weight_input.T).var().item() == pytest.approx(1.0, rel=0.05)  # type: ignore[union-attr, operator]
+    assert (layer.bias[60:] == 0.1).all()  # type: ignore[union-attr, index]
+
+
+def test_centres_are_no_weights_of_a_sum() -> None:
+    layer = RBF(4, 3)
+    before = layer.weight.detach().clone()
+    assert initialise(layer, "he", seeded()) == ()
+    assert torch.equal(layer.weight, before)
 
 
 def test_other_layouts_and_types() -> None:

@@ -47,9 +47,9 @@ NAMES = {
         "SingleLayerPerceptron SkipConnections SoftMaxPoolUnits SoftMaxout SoftmaxSelector TableShape "
         "WeightNoise approximate approximate_plane average_shared_gradients boolean_network count "
         "data_driven_scale delta_rule elastic_net embedding_width ensemble_error geometric_mean_dropout "
-        "insert_noise label_noise least_squares_classifier linear linear_regression logistic_derivatives "
-        "logistic_regression monte_carlo_dropout parity_network perceptron_rule signed_targets weight_norm "
-        "with_hints without_hints xor_network"
+        "gradient_spread insert_noise label_noise least_squares_classifier linear linear_regression "
+        "logistic_derivatives logistic_regression monte_carlo_dropout parity_network perceptron_rule signed_targets "
+        "weight_norm with_hints without_hints xor_network"
     ),
     "lamina.optim": (
         "AdaGrad Adam BoldDriver DeltaBarDelta ExtendedKalman HessianFree KFAC LBFGS LevenbergMarquardt "

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -221,15 +221,31 @@ def fill(
 
 
 class Weight(NamedTuple):
-    """A weight of a layer and how it is to be filled."""
+    """A weight of a layer and how it is to be filled; ``rule`` is one that holds whatever the scheme."""
 
     name: str
     fans: Fans
     gates: int = 1
+    rule: Rule | None = None
+
+
+@runtime_checkable
+class OwnStart(Protocol):
+    """A layer that holds its weights itself and says which are drawn, and which biases go with them."""
+
+    def starting_weights(self) -> list[Weight]:
+        """Return the weights in the order in which they are drawn."""
+        ...
+
+    def starting_biases(self) -> list[Tensor]:
+        """Return the biases to be filled: parameters, or views of their parts."""
+        ...
 
 
 def weights_of(layer: nn.Module) -> list[Weight]:
     """Return the weights of PyTorch's affine, convolutional, bilinear and recurrent layers, with their fans.
+
+    A layer with ``starting_weights`` (``OwnStart``: ``LowRankLinear``, ``HighwayRecurrent``) says them itself.
 
     A convolution's output sees channels / groups · kernel inputs, its input reaches units / groups · kernel / stride
     outputs; a transposed one is its mirror image. A recurrent weight counts one gate's units. Differs from
@@ -238,6 +254,8 @@ def weights_of(layer: nn.Module) -> list[Weight]:
     Returns:
         One entry a weight; empty for every other module (normalisation, embeddings, activations).
     """
+    if isinstance(layer, OwnStart):
+        return layer.starting_weights()
     if isinstance(layer, nn.Linear):
         return [Weight("weight", Fans(layer.in_features, layer.out_features))]
     if isinstance(layer, nn.Bilinear):
@@ -253,14 +271,13 @@ def weights_of(layer: nn.Module) -> list[Weight]:
             for name, tensor in layer.named_parameters(recurse=False)
             if name.endswith("proj_weight")
         ]
+    found = []
     if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
-        found = []
         for name, tensor in layer.named_parameters(recurse=False):
             if name.startswith("weight"):
                 gates = 1 if name.startswith("weight_hr") else tensor.shape[0] // layer.hidden_size
                 found.append(Weight(name, Fans(tensor.shape[1], tensor.shape[0] // gates), gates))
-        return found
-    return []
+    return found
 
 
 @torch.no_grad()
@@ -269,16 +286,20 @@ def initialise(
 ) -> tuple[str, ...]:
     """Draw all weights of a network anew, in the order of its layers.
 
-    Fills PyTorch's affine, convolutional, bilinear and recurrent layers and attention, wherever they stand in the
-    network; a weight that two layers share is drawn once. Normalisation, embeddings and parameters that a module holds
-    itself stay as they are: compare the returned names with ``module.named_parameters()``.
+    Fills PyTorch's affine, convolutional, bilinear and recurrent layers and attention, and lamina's ``LowRankLinear``
+    and ``HighwayRecurrent``, wherever they stand in the network; a weight that two layers share is drawn once.
+
+    Left as they are: normalisation, embeddings, the centres of ``RBF`` (points among the inputs, and no weights of a
+    sum: fans say nothing about their size), Boltzmann machines and other parameters that a module holds itself. The
+    returned names are all that was drawn: compare them with ``module.named_parameters()``.
 
     Args:
         module: The network.
         scheme: A name in ``SCHEMES``, or a rule.
         generator: Source of the numbers, on the weights' device; None is PyTorch's default generator.
         bias: Every bias of those layers; 0.1 lets most ReLUs start active. A recurrent layer, which adds two, gets it
-            in the first (``bias_ih``) and 0 in the second. None leaves the biases as they are.
+            in the first (``bias_ih``) and 0 in the second; ``HighwayRecurrent`` gets it in b and keeps its gate's b₁.
+            The gate of ``Highway`` is an affine layer like any other. None leaves the biases as they are.
 
     Returns:
         The names of the weights that were drawn.
@@ -305,25 +326,35 @@ def initialise(
             seen.add(id(parameter))
             transposed = isinstance(layer, nn.modules.conv._ConvNd) and layer.transposed
             groups: int = layer.groups if transposed else 1
+            drawer = weight.rule or rule
             options: dict[str, Any] = {"gates": weight.gates, **weight.fans._asdict()}
             if transposed:
                 # Stored (inputs, units / groups, *kernel): drawn with a row a unit, group by group.
                 inputs, units, *kernel = parameter.shape
                 drawn = parameter.new_empty(groups * units, inputs // groups, *kernel)
-                fill(drawn, rule, generator, **options)
+                fill(drawn, drawer, generator, **options)
                 drawn = drawn.view(groups, units, inputs // groups, *kernel).transpose(1, 2)
                 set_parameter(layer, weight.name, drawn.reshape(parameter.shape))
             elif computed:
-                set_parameter(layer, weight.name, fill(torch.empty_like(parameter), rule, generator, **options))
+                set_parameter(layer, weight.name, fill(torch.empty_like(parameter), drawer, generator, **options))
             else:
-                fill(parameter, rule, generator, **options)
+                fill(parameter, drawer, generator, **options)
             filled.append(f"{path}.{weight.name}" if path else weight.name)
-        for name, parameter in layer.named_parameters(recurse=False) if found and bias is not None else ():
-            if name in {"bias", "in_proj_bias"} or name.startswith("bias_ih"):
-                parameter.fill_(bias or 0.0)
-            elif name.startswith("bias_hh"):
-                parameter.zero_()
+        if found and bias is not None:
+            _set_biases(layer, bias)
     return tuple(filled)
+
+
+def _set_biases(layer: nn.Module, bias: float) -> None:
+    if isinstance(layer, OwnStart):
+        for part in layer.starting_biases():
+            part.fill_(bias)
+        return
+    for name, parameter in layer.named_parameters(recurse=False):
+        if name in {"bias", "in_proj_bias"} or name.startswith("bias_ih"):
+            parameter.fill_(bias)
+        elif name.startswith("bias_hh"):
+            parameter.zero_()
 
 
 @torch.no_grad()

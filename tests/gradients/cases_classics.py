@@ -111,6 +111,7 @@ CASES: list[GradientCase] = [
         "single-layer-linear",
         ("lamina.nn.SingleLayerPerceptron",),
         module(lambda: SingleLayerPerceptron(3, 2, "identity"), 3),
+        second=True,
     ),
     GradientCase("single-layer-gradients", ("lamina.nn.SingleLayerPerceptron",), delta_gradients),
     GradientCase("extreme-learning-machine", ("lamina.nn.ExtremeLearningMachine",), module(machine, 3), second=True),

@@ -71,6 +71,7 @@ CASES = [
         lambda: of(
             ResidualMLP(3, 2, 4, 1, activation="tanh", dropout=0.0, generator=seeded()).double().eval(), points(4, 3)
         ),
+        second=True,
     ),
     GradientCase("linear", ("lamina.nn.linear",), lambda: of(linear(3, 2, generator=seeded()), points(4, 3)), True),
     GradientCase(
@@ -80,6 +81,7 @@ CASES = [
         "column-embedding",
         ("lamina.nn.ColumnEmbedding",),
         lambda: of(ColumnEmbedding(VectorSpec(2, (3, 2)), generator=seeded()), rows()),
+        second=True,
     ),
     GradientCase(
         "pixel-scaling",

@@ -20,6 +20,7 @@ from lamina.data.preprocessing import (
 
 NOT_DIFFERENTIABLE: dict[str, str] = {
     "lamina.nn.data_driven_scale": "changes weights in place before training; its result is a record",
+    "lamina.nn.gradient_spread": "figures of gradients, for a person to read",
     "lamina.data.preprocessing.Shortlist": "codes symbols",
 }
 

@@ -51,7 +51,7 @@ def noisy(std: float | None) -> Callable[[], Made]:
 CASES: list[GradientCase] = [
     GradientCase("scaled-sigmoid", ("lamina.nn.ScaledSigmoid",), plain(units.ScaledSigmoid(0.7), 4, 3), second=True),
     GradientCase("scaled-tanh", ("lamina.nn.ScaledTanh",), plain(units.ScaledTanh(), 4, 3), second=True),
-    GradientCase("noisy-relu", ("lamina.nn.NoisyReLU",), noisy(0.5)),
+    GradientCase("noisy-relu", ("lamina.nn.NoisyReLU",), noisy(0.5), second=True),
     GradientCase("noisy-relu-of-the-paper", ("lamina.nn.NoisyReLU",), noisy(None), second=True),
     GradientCase(
         "softmax-selector",
@@ -60,7 +60,9 @@ CASES: list[GradientCase] = [
         second=True,
     ),
     GradientCase("max-pool-units", ("lamina.nn.MaxPoolUnits",), plain(units.MaxPoolUnits(3), 2, 6), second=True),
-    GradientCase("max-pool-units-of-channels", ("lamina.nn.MaxPoolUnits",), plain(units.MaxPoolUnits(2, 1), 2, 4, 3)),
+    GradientCase(
+        "max-pool-units-of-channels", ("lamina.nn.MaxPoolUnits",), plain(units.MaxPoolUnits(2, 1), 2, 4, 3), second=True
+    ),
     GradientCase("maxout", ("lamina.nn.Maxout",), layer(lambda: units.Maxout(4, 3, 3), 4), second=True),
     GradientCase(
         "soft-max-pool-units", ("lamina.nn.SoftMaxPoolUnits",), plain(units.SoftMaxPoolUnits(3), 2, 6), second=True

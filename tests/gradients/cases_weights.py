@@ -108,9 +108,9 @@ CASES = [
     GradientCase("tying-to", ("lamina.penalties.TyingTo",), penalty(lambda: TyingTo(network(1).state_dict())), True),
     GradientCase("sparse-representation", ("lamina.penalties.SparseRepresentation",), penalty(SparseRepresentation)),
     GradientCase("sparse-representation-watched", ("lamina.penalties.SparseRepresentation",), watched, True),
-    GradientCase("ensemble-mean", ("lamina.nn.Ensemble",), ensemble("mean")),
+    GradientCase("ensemble-mean", ("lamina.nn.Ensemble",), ensemble("mean"), second=True),
     GradientCase("ensemble-softmax", ("lamina.nn.Ensemble",), ensemble("softmax"), True),
     GradientCase("ensemble-sigmoid", ("lamina.nn.Ensemble",), ensemble("sigmoid"), True),
     GradientCase("with-hints", ("lamina.nn.with_hints",), lambda: hinted(False), True),
-    GradientCase("without-hints", ("lamina.nn.without_hints",), lambda: hinted(True)),
+    GradientCase("without-hints", ("lamina.nn.without_hints",), lambda: hinted(True), second=True),
 ]

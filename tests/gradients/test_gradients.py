@@ -18,9 +18,11 @@ CASES: list[GradientCase] = [case for table in TABLES for case in table.CASES]
 NOT_DIFFERENTIABLE: dict[str, str] = {
     name: reason for table in TABLES for name, reason in getattr(table, "NOT_DIFFERENTIABLE", {}).items()
 }
-ROOMS = ["curvature", "likelihoods", "nn", "penalties"]
+ROOMS = ["autoencoders", "curvature", "energy", "likelihoods", "metrics", "nn", "penalties", "training"]
 # Tables, protocols and records have no derivative to be wrong.
 PLAIN = {
+    "lamina.autoencoders.Corruption",
+    "lamina.energy.Units",
     "lamina.likelihoods.LIKELIHOODS",
     "lamina.likelihoods.Likelihood",
     "lamina.likelihoods.for_scoring",
@@ -33,6 +35,11 @@ PLAIN = {
     "lamina.nn.embedding_width",
     "lamina.penalties.Context",
     "lamina.penalties.Penalty",
+    "lamina.training.Callback",
+    "lamina.training.LayerLearner",
+    "lamina.training.Loss",
+    "lamina.training.Objective",
+    "lamina.training.Step",
 }
 
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from lamina.errors import ConfigError
 from lamina.initialisers import initialise
+from lamina.nn import RBF, HighwayRecurrent, LowRankLinear
 from lamina.nn.data_driven_scale import data_driven_scale
 from lamina.nn.linear import linear
 from lamina.nn.residual import Residual
@@ -171,6 +172,62 @@ def test_I09_cell_is_scaled_at_its_first_step() -> None:
     part = nn.functional.linear(x[:, 0], net.cell.weight_ih, net.cell.bias_ih)
     assert part.std(correction=0).item() == pytest.approx(1.0)
     assert net(x).std(correction=0).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_I09_low_rank_layers_by_both_their_maps(centre: bool) -> None:
+    net = nn.Sequential(LowRankLinear(9, 8, 3), nn.Tanh(), LowRankLinear(8, 7, 2, bias=False)).double()
+    initialise(net, "small", seeded(1), bias=0.3)
+    x = 5 + 7 * torch.randn(300, 9, generator=seeded(2), dtype=torch.float64)
+    found = data_driven_scale(net, x, std=1.5, centre=centre)
+    assert list(found) == ["0.v", "0.u", "2.v", "2.u"]
+    first, _, second = net
+    hidden = x @ first.v.T @ first.u.T + first.bias  # type: ignore[union-attr, operator]
+    parts = [x @ first.v.T, hidden, hidden.tanh() @ second.v.T]  # type: ignore[union-attr, operator]
+    parts.append(parts[-1] @ second.u.T)  # type: ignore[union-attr, operator]
+    for y in parts:
+        assert y.std(correction=0).item() == pytest.approx(1.5, rel=1e-9)
+    if centre:
+        assert hidden.mean(0).abs().max().item() < 1e-9
+    assert torch.allclose(net(x), parts[-1])
+
+
+@pytest.mark.parametrize("centre", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_I09_highway_recurrent_by_what_the_input_sends_and_its_gate_stays_closed(centre: bool, named: bool) -> None:
+    layer = HighwayRecurrent(6, gate_bias=-3.0).double()
+    initialise(layer, "small", seeded(1), bias=0.2)
+    hidden = layer.weight_recurrent.detach().clone()
+    x = 3 + 4 * torch.randn(50, 7, 6, generator=seeded(2), dtype=torch.float64)
+    given: nn.Module = nn.Sequential(layer)
+    if named:
+
+        class Named(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = layer
+
+            def forward(self, values: Tensor) -> Tensor:
+                return self.inner(x=values)[0]  # type: ignore[no-any-return]
+
+        given = Named()
+    found = data_driven_scale(given, x, std=1.5, centre=centre)
+    assert list(found) == ["inner.weight_input" if named else "0.weight_input"]
+    fed = x @ layer.weight_input.T + layer.bias
+    fed[..., :6] += 3.0
+    assert fed.std(correction=0).item() == pytest.approx(1.5, rel=1e-9)
+    if centre:
+        assert fed.mean((0, 1)).abs().max().item() < 1e-9
+    else:
+        assert (layer.bias[:6] == -3.0).all()
+    assert torch.equal(layer.weight_recurrent, hidden)
+
+
+def test_I09_centres_are_left_alone() -> None:
+    layer = RBF(4, 3)
+    before = layer.weight.detach().clone()
+    assert data_driven_scale(layer, torch.randn(50, 4, generator=seeded())) == {}
+    assert torch.equal(layer.weight, before)
 
 
 def test_I09_batch_norm_and_dropout_are_as_before_and_the_pass_is_without_noise() -> None:

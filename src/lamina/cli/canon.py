@@ -11,6 +11,7 @@ EXAMPLES = """
 lamina canon
 lamina canon relu
 lamina canon C08 --json
+lamina canon tangent-prop
 """
 
 

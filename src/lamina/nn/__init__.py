@@ -20,6 +20,7 @@ from lamina.nn.count import Count, LayerCount, count
 from lamina.nn.data_driven_scale import data_driven_scale
 from lamina.nn.dropout_inference import geometric_mean_dropout, monte_carlo_dropout
 from lamina.nn.ensemble import Ensemble, ensemble_error
+from lamina.nn.gradient_spread import gradient_spread
 from lamina.nn.hints import with_hints, without_hints
 from lamina.nn.linear import linear
 from lamina.nn.mask_dropout import MaskDropout
@@ -95,6 +96,7 @@ __all__ = [
     "embedding_width",
     "ensemble_error",
     "geometric_mean_dropout",
+    "gradient_spread",
     "insert_noise",
     "label_noise",
     "least_squares_classifier",

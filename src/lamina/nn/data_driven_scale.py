@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lamina.errors import ConfigError
 from lamina.initialisers import set_parameter
+from lamina.nn.connections.highway_recurrent import HighwayRecurrent
+from lamina.nn.connections.low_rank import LowRankLinear
 
 AFFINE = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
@@ -31,12 +33,17 @@ def data_driven_scale(module: nn.Module, *inputs: Any, std: float = 1.0, centre:
     (``nn.RNN``, ``nn.LSTM``, ``nn.GRU`` and their cells) are bounded, so its scale is defined on what the input sends
     to the units before their function, W_ih x_t + b_ih, over all steps, gates together, for each layer and direction of
     a stack; W_hh, whose effect grows with the length of the sequence, is left as it is: draw it ``"orthogonal"``.
-    Layers that the pass does not call, attention's fused projections among them, stay as they are. A layer or weight
-    used several times is scaled once, at the first; one whose outputs have no spread (a branch that starts at zero) is
-    left alone.
+    ``HighwayRecurrent`` is scaled likewise, by W x_t + b without the bias b₁ of its gate, which is kept: how much the
+    layer carries is no matter of scale. ``LowRankLinear`` is two layers, V x and U (V x) + b, one after the other.
+
+    Layers that the pass does not call, attention's fused projections among them, stay as they are, and so do the
+    centres of ``RBF``, which are no weights of a sum, and Boltzmann machines. A layer or weight used several times is
+    scaled once, at the first; one whose outputs have no spread (a branch that starts at zero) is left alone.
 
     The pass runs without dropout; batch normalisation uses the batch's statistics where it is in training mode, and its
     running ones are put back, as are all other buffers and modes.
+
+    What goes back through the scaled network is read by ``gradient_spread``; nothing is scaled by it.
 
     Differs from LSUV: one pass instead of iterations per layer (none is needed where y is linear in the weights),
     biases are scaled with their weights, the weights need not be orthogonal, recurrent layers.
@@ -62,7 +69,7 @@ def data_driven_scale(module: nn.Module, *inputs: Any, std: float = 1.0, centre:
             f"std must be a finite number above 0, got {std!r}", where="data_driven_scale", mend="use 1.0"
         )
     scaler = _Scaler(std, centre)
-    with _probing(module), ExitStack() as stack:
+    with probing(module), ExitStack() as stack:
         for name, layer in module.named_modules():
             if isinstance(layer, AFFINE):
                 handle = layer.register_forward_hook(scaler.affine(name))
@@ -70,6 +77,10 @@ def data_driven_scale(module: nn.Module, *inputs: Any, std: float = 1.0, centre:
                 handle = layer.register_forward_pre_hook(scaler.recurrent(name), with_kwargs=True)
             elif isinstance(layer, nn.RNNCellBase):
                 handle = layer.register_forward_pre_hook(scaler.cell(name))
+            elif isinstance(layer, LowRankLinear):
+                handle = layer.register_forward_hook(scaler.low_rank(name), with_kwargs=True)
+            elif isinstance(layer, HighwayRecurrent):
+                handle = layer.register_forward_pre_hook(scaler.highway(name), with_kwargs=True)
             else:
                 continue
             stack.callback(handle.remove)
@@ -95,6 +106,29 @@ class _Scaler:
     def cell(self, name: str) -> Callable[[nn.Module, Any], None]:
         def hook(layer: nn.Module, inputs: Any) -> None:
             self._scale_input_part(name, layer, "", inputs[0])
+
+        return hook
+
+    def low_rank(self, name: str) -> Callable[[LowRankLinear, Any, dict[str, Any], Tensor], Tensor | None]:
+        def hook(layer: LowRankLinear, inputs: Any, named: dict[str, Any], y: Tensor) -> Tensor | None:
+            x = inputs[0] if inputs else named["x"]
+            middle = nn.functional.linear(x, layer.v)
+            scaled = self._scale(f"{name}.v".lstrip("."), layer, ("v", ""), middle, -1)
+            y = nn.functional.linear(middle if scaled is None else scaled, layer.u, layer.bias)
+            return self._scale(f"{name}.u".lstrip("."), layer, ("u", "bias"), y, -1)
+
+        return hook
+
+    def highway(self, name: str) -> Callable[[HighwayRecurrent, Any, dict[str, Any]], None]:
+        def hook(layer: HighwayRecurrent, inputs: Any, named: dict[str, Any]) -> None:
+            x = inputs[0] if inputs else named["x"]
+            carry = layer.bias.clone()
+            carry[layer.features :] = 0.0
+            set_parameter(layer, "bias", layer.bias - carry)
+            full = f"{name}.weight_input".lstrip(".")
+            y = nn.functional.linear(x, layer.weight_input, layer.bias)
+            self._scale(full, layer, ("weight_input", "bias"), y, -1)
+            set_parameter(layer, "bias", layer.bias + carry)
 
         return hook
 
@@ -157,7 +191,7 @@ class _Scaler:
 
 
 @contextmanager
-def _probing(module: nn.Module) -> Iterator[None]:
+def probing(module: nn.Module) -> Iterator[None]:
     """Evaluation mode but for normalisation over the batch; modes and buffers are put back.
 
     Yields:

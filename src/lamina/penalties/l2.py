@@ -33,6 +33,9 @@ class L2(Penalty):
     Beside a mean over N examples, as lamina's objectives are, c is N times smaller than beside a sum: scikit-learn's
     ``Ridge(alpha)``, which minimises Σ (y - ŷ)² + alpha ‖w‖², is ``Gaussian(scale=1)`` with c = alpha / N.
 
+    A first guess of the textbooks is c between 0.001 σ² and 0.1 σ² beside half the mean squared error, σ² the variance
+    of the noise in the targets. A likelihood has divided by σ² already: beside ``Gaussian``, c between 0.001 and 0.1.
+
     Attributes:
         scaling: Which of the four.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 from lamina.errors import ConfigError, nearest, shown
+from lamina.io import dump_toml
+from lamina.runs.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,15 @@ class Row:
     note: str = ""
     command: str = ""
 
+    @property
+    def toml(self) -> str:
+        """What the ``--set`` pairs of the command are in the file given with ``--config``; empty where it has none."""
+        words = shlex.split(self.command)
+        pairs = [text.partition("=") for option, text in pairwise(words) if option == "--set"]
+        given = {name: value for name, _, value in pairs}
+        whole = Settings().with_changes(given, where=self.name).to_dict()
+        return dump_toml({name: whole[name] for name in given})
+
     def to_dict(self) -> dict[str, object]:
         """Return it in plain types, for JSON."""
         return {
@@ -57,6 +70,7 @@ class Row:
             "example": self.example,
             "aliases": list(self.aliases),
             "command": self.command,
+            "toml": self.toml,
             "note": self.note,
         }
 
@@ -71,6 +85,8 @@ class Row:
         lines += ["", "example", *(f"  {line}" for line in self.example.strip().splitlines())]
         if self.command:
             lines += ["", "command line", *(f"  {line}" for line in self.command.strip().splitlines())]
+        if self.toml:
+            lines += ["", "the same in a file for --config", *(f"  {line}" for line in self.toml.splitlines())]
         return "\n".join(lines)
 
 

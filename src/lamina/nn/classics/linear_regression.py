@@ -34,6 +34,10 @@ def linear_regression(
     With α = 0 the answer is Xᵀ's pseudoinverse applied to Y, the limit α → 0: of all least-squares solutions the one
     with the smallest weights, also where D > N or columns depend on one another.
 
+    How many examples: the rule N = 10 × weights makes the P weights cost some tenth of the noise's variance. Without
+    decay, with normal inputs and noise of variance σ², the squared error on new examples is σ² (1 + P / (N - P - 1)) on
+    average: 1.11 σ² at N = 10 P, 2.05 σ² at N = 2 P. Decay, and early stopping of networks, do with fewer.
+
     Solved in float64: by Cholesky of the smaller of XᵀX and XXᵀ where α > 0, else by singular values, of which those
     below the greatest times eps max(N, D) count as zero. Costs N D min(N, D).
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
+from lamina.initialisers import Fans, Weight
 from lamina.nn._checks import at_least
 
 
@@ -57,6 +58,15 @@ class HighwayRecurrent(nn.Module):
             self.weight_input.uniform_(-bound, bound, generator=generator)
             self.weight_recurrent.uniform_(-bound, bound, generator=generator)
             self.bias[:features] = gate_bias
+
+    def starting_weights(self) -> list[Weight]:
+        """Return how ``lamina.initialisers.initialise`` draws the four D × D blocks, each for itself."""
+        fans = Fans(self.features, self.features)
+        return [Weight("weight_input", fans, gates=2), Weight("weight_recurrent", fans, gates=2)]
+
+    def starting_biases(self) -> list[Tensor]:
+        """Return b alone: how much the layer carries, b₁, is a choice of its own."""
+        return [self.bias[self.features :]]
 
     def forward(
         self, x: Float[Tensor, "N T D"], state: Float[Tensor, "N D"] | None = None

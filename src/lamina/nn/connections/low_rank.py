@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
 from lamina.errors import ConfigError, nearest
+from lamina.initialisers import Fans, Weight, xavier
 from lamina.nn._checks import at_least
 
 
@@ -101,6 +102,28 @@ class LowRankLinear(nn.Module):
             made.v = nn.Parameter(root[:, None] * q[:rank])
             made.bias = nn.Parameter(layer.bias.clone()) if layer.bias is not None else None
         return made
+
+    def starting_weights(self) -> list[Weight]:
+        """Return how ``lamina.initialisers.initialise`` draws the factors: V, then U.
+
+            V_kj ~ N(0, 1/in),   U as a layer of in' = rank inputs and out' = out·rank/in outputs
+
+        Whatever the scheme, V keeps the variance of x, and the scheme draws U on the middle. Where a scheme's variance
+        falls as 1/in, 1/out or 1/(in + out), the entries of W = U V thereby have the variance that it gives a whole
+        matrix: v(rank, out·rank/in) · rank · 1/in = v(in, out).
+
+        Returns:
+            Both, with their fans.
+        """
+        units = self.out_features * self.rank / self.in_features
+        return [
+            Weight("v", Fans(self.in_features, self.rank), rule=xavier),
+            Weight("u", Fans(self.rank, units)),
+        ]
+
+    def starting_biases(self) -> list[Tensor]:
+        """Return b, where there is one."""
+        return [] if self.bias is None else [self.bias]
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
