@@ -1,6 +1,7 @@
 """The loop against the barest loop, and resumed against uninterrupted runs."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -153,6 +154,14 @@ def test_plateau_cuts_the_rate_as_pytorch_does() -> None:
     values = [1.0] * 8
     fit(step, stream(), max_epochs=8, callbacks=[Scripted(values), ReduceOnPlateau(patience=2, factor=0.1), See()])
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize(("mode", "last"), [("max", 0.1), ("min", 0.001)])
+def test_a_plateau_is_of_a_figure_that_is_to_be_large_or_small(mode: Literal["min", "max"], last: float) -> None:
+    step = make_step(lr=0.1)
+    rising = [0.1 * k for k in range(8)]
+    fit(step, stream(), max_epochs=8, callbacks=[Scripted(rising), ReduceOnPlateau(patience=2, factor=0.1, mode=mode)])
+    assert step.optimizer.param_groups[0]["lr"] == pytest.approx(last)
 
 
 def test_max_steps_ends_in_the_middle_of_an_epoch() -> None:

@@ -176,7 +176,8 @@ def _calibration(plan: Plan, model: nn.Module, plain: Likelihood) -> Callable[[n
 
 def _rate(settings: Settings) -> Callback:
     if settings.schedule == "plateau":
-        return ReduceOnPlateau(settings.monitor or "loss", patience=max(3, (settings.patience or 10) // 3))
+        watched = settings.monitor or "loss"
+        return ReduceOnPlateau(watched, patience=max(3, (settings.patience or 10) // 3), mode=_mode(watched))
     return LearningRate(by_name(settings.schedule or "constant"))
 
 

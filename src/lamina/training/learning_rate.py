@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -40,16 +40,22 @@ class ReduceOnPlateau(Callback):
     """Cuts the rate when a recorded figure stops improving: PyTorch's ``ReduceLROnPlateau``, resumable here.
 
     Args:
-        monitor: A recorded figure that is to be small.
+        monitor: A recorded figure.
         factor: What the rate is multiplied by.
         patience: Epochs without improvement before a cut.
         floor: Smallest rate, as a share of the first one.
+        mode: Whether the figure is to be small, ``min``, or large.
     """
 
     def __init__(
-        self, monitor: str = "valid_loss", factor: float = 0.3, patience: int = 5, floor: float = 1e-3
+        self,
+        monitor: str = "valid_loss",
+        factor: float = 0.3,
+        patience: int = 5,
+        floor: float = 1e-3,
+        mode: Literal["min", "max"] = "min",
     ) -> None:
-        self.monitor, self.factor, self.patience, self.floor = monitor, factor, patience, floor
+        self.monitor, self.factor, self.patience, self.floor, self.mode = monitor, factor, patience, floor, mode
         self.scheduler: ReduceLROnPlateau | None = None
         self._saved: Mapping[str, Any] | None = None
 
@@ -57,7 +63,7 @@ class ReduceOnPlateau(Callback):
         """Attach PyTorch's scheduler to the run's optimizer."""
         floors = [self.floor * float(g.get("initial_lr", g["lr"])) for g in run.step.optimizer.param_groups]
         self.scheduler = ReduceLROnPlateau(
-            run.step.optimizer, factor=self.factor, patience=self.patience, min_lr=floors, threshold=0.0
+            run.step.optimizer, self.mode, factor=self.factor, patience=self.patience, min_lr=floors, threshold=0.0
         )
         if self._saved is not None:
             self.scheduler.load_state_dict(dict(self._saved))
