@@ -35,6 +35,7 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_likelihood(settings, problem)
     _check_dropout(settings, problem)
     _check_pairs(settings, problem)
+    _check_unlabelled(settings, problem)
     _check_optimizer(settings, problem)
     _check_layers(settings, card)
     _check_rates(settings, card)
@@ -229,6 +230,20 @@ def _check_pairs(settings: Settings, problem: Problem) -> None:
             raise _refusal(
                 f"pairs are learnt from whole batches by autograd, so not with {name}", "pairs", f"leave out {name}"
             )
+
+
+def _check_unlabelled(settings: Settings, problem: Problem) -> None:
+    if not settings.learn_unlabelled or problem.unlabelled is not None:
+        return
+    if problem.pictures:
+        raise _refusal(
+            "every picture comes with its class: none is without a target", "learn_unlabelled", "leave it out"
+        )
+    raise _refusal(
+        "no row is without a target, so there is nothing more to learn from",
+        "learn_unlabelled",
+        "give a table with some empty targets, or leave it out",
+    )
 
 
 def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:

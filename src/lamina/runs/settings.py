@@ -157,7 +157,8 @@ class Settings:
 
     hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")
     learn_unlabelled: bool = _setting(
-        False, "rows without a target train too: through pairs, or penalties that need no target (virtual-adversarial)"
+        False,
+        "rows of a table without a target train too: through pairs, pretrain, or penalties such as virtual-adversarial",
     )
     pairs: str = _setting(
         "none",
