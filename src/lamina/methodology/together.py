@@ -119,7 +119,7 @@ def _check_augmentation(settings: Settings, problem: Problem) -> None:
         raise _refusal("grey pictures have no hue and no saturation", "augmentation", "leave these two out")
 
 
-OF_AN_MLP = ("normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
+OF_AN_MLP = ("activation", "normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
 """Settings that only an mlp has."""
 
 ON_WEIGHTS = ("elastic-net", "l1", "l2", "per-layer", "tying", "weight-elimination")

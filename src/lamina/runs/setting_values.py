@@ -129,6 +129,14 @@ def _pretrain(value: object) -> str:
     return text
 
 
+def _activation(value: object) -> str:
+    from lamina.nn.activations import read_activation
+
+    text = str(value).strip()
+    read_activation(text, where="activation")
+    return text
+
+
 def _augmentation(value: object) -> str:
     from lamina.runs.lines import read_augmentation
 
@@ -155,6 +163,7 @@ def _slower(value: object) -> tuple[str, ...]:
 
 
 _LINES: dict[str, Callable[[object], object]] = {
+    "activation": _activation,
     "augmentation": _augmentation,
     "features": _features,
     "penalty": _penalties,

@@ -29,25 +29,12 @@ class Settings:
     model: str | None = _setting(None, "mlp, linear, resnet; chosen by the structure of the data")
     task: Literal["classes", "number", "count"] | None = _setting(None, "what the target is; chosen from its values")
     hidden: tuple[int, ...] | None = _setting(None, "units of each hidden layer, for instance 256,256", 1, 65_536)
-    activation: Literal[
+    activation: str = _setting(
         "relu",
-        "tanh",
-        "sigmoid",
-        "elu",
-        "gelu",
-        "silu",
-        "leaky_relu",
-        "prelu",
-        "absolute",
-        "noisy_relu",
-        "softplus",
-        "hard_tanh",
-        "scaled_tanh",
-        "step",
-        "maxout",
-        "p_norm",
-        "soft_maxout",
-    ] = _setting("relu", "hidden non-linearity")
+        "hidden non-linearity, NAME[:OPTION=VALUE...]: relu, tanh, sigmoid:slope=1, elu:alpha=1, gelu, silu, "
+        "leaky_relu:slope=0.1, prelu, absolute, noisy_relu:std=1, softplus, hard_tanh, scaled_tanh, step, identity, "
+        "maxout, p_norm:p=3, soft_maxout",
+    )
     pieces: int | None = _setting(None, "affine maps of a maxout, p_norm or soft_maxout unit, 2 unless given", 1, 1024)
     features: str | None = _setting(
         None,
