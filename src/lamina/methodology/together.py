@@ -8,6 +8,7 @@ from dataclasses import fields
 import torch
 
 from lamina.data.spec import ImageSpec
+from lamina.data.tables.targets import ClassTarget
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
 from lamina.methodology.neighbours import check_distance
@@ -36,6 +37,7 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_dropout(settings, problem)
     _check_pairs(settings, problem)
     _check_unlabelled(settings, problem)
+    _check_label_noise(settings, problem)
     _check_optimizer(settings, problem)
     _check_layers(settings, card)
     _check_rates(settings, card)
@@ -244,6 +246,20 @@ def _check_unlabelled(settings: Settings, problem: Problem) -> None:
         "learn_unlabelled",
         "give a table with some empty targets, or leave it out",
     )
+
+
+def _check_label_noise(settings: Settings, problem: Problem) -> None:
+    if not settings.label_noise:
+        return
+    if len(problem.targets) > 1 or problem.hints:
+        what = "hints" if problem.hints else "several targets"
+        raise _refusal(f"labels are changed where one class is learnt, not {what}", "label_noise", "leave it out")
+    if not isinstance(problem.targets[0], ClassTarget):
+        raise _refusal(
+            f"{problem.targets[0].name} is no class, and only class labels can be others",
+            "label_noise",
+            "leave it out, or use input_noise",
+        )
 
 
 def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:

@@ -64,6 +64,9 @@ class Settings:
         None, "what the outputs mean, NAME[:OPTION=VALUE...], for instance student-t:freedom=3; chosen by the target"
     )
     smoothing: float | None = _setting(None, "label smoothing: probability moved to the other classes", 0.0, 0.9)
+    label_noise: float = _setting(
+        0.0, "probability that a class label is another one while training, drawn anew in each epoch", 0.0, 1.0
+    )
     beta: float = _setting(
         0.5, "how far the learnt spread of a number is kept out of learning its mean, 0 to 1", 0.0, 1.0
     )
