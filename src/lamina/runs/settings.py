@@ -159,7 +159,9 @@ class Settings:
 
     # how it starts
     initialisation: str | None = _setting(
-        None, "scheme of the starting weights, for instance xavier, uniform, sparse, orthogonal; chosen by the units"
+        None,
+        "scheme of the starting weights, NAME[:OPTION=VALUE...]: xavier, uniform, glorot, he, he_fan_out, uniform_2.4, "
+        "orthogonal, zero, small:std=0.01, sparse:k=15:std=1, each with bias=0.1; chosen by the units",
     )
     data_scale: bool = _setting(False, "rescale the starting weights on one batch, so that every layer has unit spread")
     pretrain: str | None = _setting(
