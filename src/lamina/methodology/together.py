@@ -14,7 +14,9 @@ from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture
 from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
+from lamina.nn.activations import Activation, read_activation
 from lamina.optim.registry import read_optimizer
+from lamina.runs.feature_stages import Random
 from lamina.runs.features import read_features
 from lamina.runs.lines import read_augmentation, read_factors
 from lamina.runs.models import ModelCard
@@ -38,6 +40,7 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_pairs(settings, problem)
     _check_unlabelled(settings, problem)
     _check_label_noise(settings, problem)
+    _check_curvature(settings)
     _check_optimizer(settings, problem)
     _check_layers(settings, card)
     _check_rates(settings, card)
@@ -123,6 +126,9 @@ def _check_augmentation(settings: Settings, problem: Problem) -> None:
 
 OF_AN_MLP = ("activation", "normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
 """Settings that only an mlp has."""
+
+AFFINE_FEATURES = ("pca", "range", "standardise", "zca")
+"""Features that bend nowhere."""
 
 ON_WEIGHTS = ("elastic-net", "l1", "l2", "per-layer", "tying", "weight-elimination")
 """Penalties of the weights as they are stored."""
@@ -260,6 +266,47 @@ def _check_label_noise(settings: Settings, problem: Problem) -> None:
             "label_noise",
             "leave it out, or use input_noise",
         )
+
+
+def _check_curvature(settings: Settings) -> None:
+    # A penalty of second derivatives that would be 0 whatever the weights are.
+    lines = [line.split(":") for line in settings.penalty if line.partition(":")[0].strip() == "curvature"]
+    if not lines:
+        return
+    unit = read_activation(settings.activation, where="activation") if settings.model == "mlp" else None
+    if unit is not None and unit.name == "p_norm" and settings.hidden:
+        what = "the second derivatives of p_norm units are not carried through the network"
+        raise _refusal(f"curvature would be 0: {what}", "penalty", "use activation=silu, or leave out curvature")
+    if not _bends(settings, unit):
+        names = {"linear": "a linear model", "resnet": "a resnet, whose units are rectified linear ones,"}
+        what = names.get(
+            settings.model or "", f"a network of {unit.name} units" if unit and settings.hidden else "an affine map"
+        )
+        raise _refusal(
+            f"curvature would be 0: {what} bends nowhere but at kinks",
+            "penalty",
+            "use model=mlp with activation=silu or tanh, or leave out curvature",
+        )
+    if settings.normalisation == "batch" and any("draws=0" in map(str.strip, parts) for parts in lines):
+        raise _refusal(
+            "curvature would be 0: draws=0 moves all examples of a batch alike, which batch normalisation undoes",
+            "penalty",
+            "use curvature without draws=0, or normalisation=layer",
+        )
+
+
+def _bends(settings: Settings, unit: Activation | None) -> bool:
+    """Return whether a network's second derivatives are other than 0 somewhere; ``unit`` is an mlp's."""
+    stages = [] if settings.features is None else read_features(settings.features)
+    for one in stages:
+        if isinstance(one.stage, Random):
+            if read_activation(one.stage.activation, where="features").bends:
+                return True
+        elif one.name not in AFFINE_FEATURES:
+            return True
+    if unit is None or not settings.hidden:
+        return False
+    return unit.bends or settings.normalisation == "layer" or settings.connections == "highway"
 
 
 def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:

@@ -30,7 +30,7 @@ class InitialisationChoice:
 
 
 def read_initialisation(line: str) -> InitialisationChoice:
-    """Read ``SCHEME[:OPTION=VALUE...]``: each takes ``bias``, ``small`` also ``std``, ``sparse`` also ``k`` and ``std``.
+    """Read ``SCHEME[:OPTION=VALUE...]``: each takes ``bias``, ``small`` also ``std``, ``sparse`` ``k`` and ``std``.
 
     Args:
         line: For instance ``sparse:k=10``, ``small:std=0.1`` or ``he:bias=0.1``.
