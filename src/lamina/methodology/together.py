@@ -41,6 +41,7 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_unlabelled(settings, problem)
     _check_label_noise(settings, problem)
     _check_curvature(settings)
+    _check_vote(settings, problem)
     _check_optimizer(settings, problem)
     _check_layers(settings, card)
     _check_rates(settings, card)
@@ -307,6 +308,16 @@ def _bends(settings: Settings, unit: Activation | None) -> bool:
     if unit is None or not settings.hidden:
         return False
     return unit.bends or settings.normalisation == "layer" or settings.connections == "highway"
+
+
+def _check_vote(settings: Settings, problem: Problem) -> None:
+    if settings.combine != "vote":
+        return
+    if settings.bag == 1:
+        raise _refusal("one network alone has nobody to vote with", "combine", "add --set bag=5")
+    if len(problem.targets) > 1 or not isinstance(problem.targets[0], ClassTarget):
+        what = "several targets" if len(problem.targets) > 1 else "numbers"
+        raise _refusal(f"votes are for one target of classes, not for {what}", "combine", "use combine=average")
 
 
 def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:

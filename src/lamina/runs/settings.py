@@ -156,6 +156,9 @@ class Settings:
         "for instance 1:neighbours=5:margin=1",
     )
     bag: int = _setting(1, "networks trained on bootstrap samples, whose answers are averaged (bagging)", 1, 1000)
+    combine: Literal["average", "vote"] = _setting(
+        "average", "how the networks of bag answer for classes: probabilities averaged, or a vote each"
+    )
 
     # how it starts
     initialisation: str | None = _setting(
