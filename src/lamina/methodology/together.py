@@ -43,9 +43,9 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_curvature(settings)
     _check_vote(settings, problem)
     _check_optimizer(settings, problem)
+    check_pretrain(settings)
     _check_layers(settings, card)
     _check_rates(settings, card)
-    check_pretrain(settings)
     _check_augmentation(settings, problem)
     check_distance(settings.neighbours, problem)
     if settings.tie_to_start and settings.start_from is None:
