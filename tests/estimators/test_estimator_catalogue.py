@@ -51,7 +51,7 @@ REFUSED = {
     "B39-3-D": (classifier(), X[:, :, None], Y, None, "dim 3"),
     "B39-complex": (classifier(), X + 1j, Y, None, "Complex data not supported"),
     "B19-inf": (classifier(), np.where(X > 2, np.inf, X), Y, None, "Input X contains infinity"),
-    "parameter": (classifier(activation="rely"), X, Y, None, 'activation must be .*did you mean "relu"'),
+    "parameter": (classifier(activation="rely"), X, Y, None, 'unknown activation .*did you mean "relu"'),
     "parameter-range": (classifier(dropout=1.5), X, Y, None, "NeuralClassifier: dropout must be between 0 and 0.95"),
     "parameter-type": (regressor(epochs="many"), XR, YR, None, "NeuralRegressor: epochs must be whole number"),
     "parameter-fraction": (classifier(validation_fraction=0.9), X, Y, None, "validation_fraction must be between"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,8 +13,12 @@ from lamina.data.batch import Batch
 from lamina.data.spec import VectorSpec
 from lamina.data.stream import InMemory
 from lamina.data.tables.read import read_table
+from lamina.data.tables.split import Split
+from lamina.data.tables.targets import ClassTarget
 from lamina.errors import ConfigError
 from lamina.likelihoods import Categorical
+from lamina.methodology.array_problem import fit_numbers, problem_of_arrays
+from lamina.methodology.baseline import complete
 from lamina.methodology.manifold import with_encoders
 from lamina.methodology.regularise import WITHOUT_TARGETS, after_each_update, noisy, penalty_of, without_noise
 from lamina.nn import MLP, Ensemble, GaussianNoise, WeightNoise
@@ -132,6 +138,42 @@ def test_rows_without_a_target_teach_through_a_penalty(place: Path, tmp_path: Pa
     assert "60 rows without a target learnt from" in facts
     with pytest.raises(ConfigError, match="teach nothing"):
         fitted(tmp_path, tmp_path / "c", "part.csv", learn_unlabelled=True, penalty="l2:0.1")
+
+
+SOURCES = {
+    "pictures": "shapes",
+    "a named set of pictures": "digits",
+    "a named table": "wine",
+    "a full table": "people.csv",
+}
+
+
+@pytest.mark.parametrize("way", [{"penalty": "virtual-adversarial:1"}, {"pretrain": "autoencoder"}], ids=str)
+@pytest.mark.parametrize("source", SOURCES)
+def test_to_learn_without_targets_is_refused_where_every_example_has_one(
+    place: Path, tmp_path: Path, source: str, way: dict
+) -> None:
+    name = SOURCES[source]
+    where = str(place / name) if (place / name).exists() else name
+    asked = QUICK.with_changes({"epochs": 1, "model": "mlp", "learn_unlabelled": True, **way}, where="test")
+    with pytest.raises(ConfigError, match=r"(no row is|none is) without a target") as caught:
+        fit(where, settings=asked, out=str(tmp_path / "run"))
+    assert caught.value.where == "learn_unlabelled" and "leave it out" in caught.value.mend
+    assert "\n" not in caught.value.what
+
+
+def test_to_learn_without_targets_is_refused_for_arrays() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    preparation = fit_numbers(x, ["a", "b", "c"], np.arange(40), "standard")
+    split = Split(np.arange(40), np.arange(40, 60), np.empty(0, np.int64))
+    target = ClassTarget("y", ("no", "yes"))
+    codes = torch.from_numpy((x[:, 0] > 0).astype(np.int64))
+    made = problem_of_arrays(x.astype(np.float32), codes, (target,), split, preparation)
+    asked = QUICK.with_changes({"learn_unlabelled": True, "penalty": "entropy:0.1"}, where="test")
+    with pytest.raises(ConfigError, match="no row is without a target"):
+        complete(asked, made)
+    complete(asked.with_changes({"learn_unlabelled": False}, where="test"), made)
+    complete(asked, replace(made, unlabelled=made.inputs[:5]))
 
 
 def test_the_penalties_that_need_no_target_need_none() -> None:

@@ -15,8 +15,8 @@ from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.bernoulli import Bernoulli
 from lamina.likelihoods.gaussian import Gaussian
 from lamina.nn._checks import at_least
+from lamina.nn.activations import ACTIVATIONS
 from lamina.nn.linear import linear
-from lamina.nn.mlp import ACTIVATIONS
 
 Inputs = Literal["bernoulli", "gaussian"]
 

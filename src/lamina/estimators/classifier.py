@@ -29,7 +29,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
 
     Args:
         hidden: Units of each hidden layer; a number for one layer. None: by the number of rows.
-        activation: Hidden non-linearity, a key of ``lamina.nn.ACTIVATIONS``: ``relu``, ``tanh``, ``prelu``, ...
+        activation: Hidden non-linearity, as ``lamina.nn.MLP`` has it: ``relu``, ``tanh``, ``leaky_relu:slope=0.1``, ...
         normalisation: Of the hidden units' sums: ``batch``, ``layer`` or ``weight``.
         connections: How hidden layers are joined: ``residual``, ``highway`` (both of as many units each) or ``skip``.
         low_rank: Width of a linear bottleneck within the hidden layers' weights.

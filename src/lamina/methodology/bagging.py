@@ -20,9 +20,10 @@ _WAYS: dict[type[Likelihood], str] = {Categorical: "softmax", Bernoulli: "sigmoi
 def bagged(plan: Plan, train_one: Callable[[Plan], Trained]) -> Trained:
     """Train the settings' number of networks, each on rows drawn with repetition, and average them.
 
-    Probabilities of classes are averaged as such; of numbers, counts and several targets, the outputs are. Each network
-    has weights and an order of its own, stops early on the validation part by itself, and keeps its checkpoints beside
-    the others', so that a killed run goes on where it was. The history is that of the first.
+    Probabilities of classes are averaged as such; of numbers, counts and several targets, the outputs are. With
+    ``combine="vote"`` each network has one vote, and a class has the share of the votes for it as its probability. Each
+    network has weights and an order of its own, stops early on the validation part by itself, and keeps its checkpoints
+    beside the others', so that a killed run goes on where it was. The history is that of the first.
 
     Args:
         plan: What is trained and how.
@@ -51,8 +52,8 @@ def bagged(plan: Plan, train_one: Callable[[Plan], Trained]) -> Trained:
     first, last = done[0], done[-1]
     return replace(
         first,
-        predictor=_together([one.predictor for one in done]),
-        judged=_together([one.judged for one in done]),
+        predictor=_together([one.predictor for one in done], plan.settings.combine),
+        judged=_together([one.judged for one in done], plan.settings.combine),
         stopped=last.stopped,
         signal=last.signal,
         updates=sum(one.updates for one in done),
@@ -63,10 +64,10 @@ def bagged(plan: Plan, train_one: Callable[[Plan], Trained]) -> Trained:
     )
 
 
-def _together(members: list[Predictor]) -> Predictor:
+def _together(members: list[Predictor], way: str) -> Predictor:
     first = members[0]
     if len(members) == 1:
         return first
-    combine = _WAYS.get(type(first.likelihood), "mean")
+    combine = "vote" if way == "vote" else _WAYS.get(type(first.likelihood), "mean")
     card = replace(first.card, members=len(members), combine=combine)
     return replace(first, card=card, model=Ensemble([one.model for one in members], combine))

@@ -10,7 +10,7 @@ from lamina.data.tables.targets import ClassTarget, NumberTarget
 from lamina.errors import ConfigError
 from lamina.methodology.problem import Problem, likelihood_of
 from lamina.methodology.together import check_together
-from lamina.nn import POOLING_UNITS
+from lamina.nn.activations import read_activation
 from lamina.optim.registry import read_optimizer
 from lamina.runs.lines import read_groups
 from lamina.runs.models import ModelCard, find
@@ -158,9 +158,10 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
         if settings.share:
             arguments["shared"] = read_groups(settings.share)
         if settings.pieces is not None:
-            if settings.activation not in POOLING_UNITS:
+            unit = read_activation(settings.activation, where="activation")
+            if not unit.pools:
                 raise ConfigError(
-                    f"{settings.activation} units have one affine map each, not {settings.pieces}",
+                    f"{unit.name} units have one affine map each, not {settings.pieces}",
                     where="pieces",
                     mend="leave pieces out, or use activation=maxout",
                 )

@@ -18,9 +18,11 @@ from torch.optim import Optimizer
 from lamina.data.batch import Batch
 from lamina.data.images import ImagePreparation
 from lamina.data.images.augment import Augment
+from lamina.data.noisy_labels import NoisyLabels
 from lamina.data.semi_supervised import LabelledAndUnlabelled
 from lamina.data.spec import ImageSpec
 from lamina.data.stream import InMemory, Stream, gather
+from lamina.data.tables.targets import ClassTarget
 from lamina.io import Generations
 from lamina.likelihoods import Heads, Likelihood
 from lamina.methodology.manifold import with_encoders
@@ -117,7 +119,8 @@ class Phase:
         model = plan.card.build(torch.Generator().manual_seed(settings.seed), pixels).to(device)
         self.notes: list[str] = []
         self.examples = resident(problem.examples, device)
-        self.data = self._stream(torch.from_numpy(rows))
+        self._clean = self._stream(torch.from_numpy(rows))
+        self.data = self._labels(self._clean)
         likelihood = _with_hints(model, problem, plan.likelihood, settings.seed)
         copied, self.pretrained = start(
             model,
@@ -130,7 +133,7 @@ class Phase:
             watch=self._watch(),
         )
         trained = noisy(model, settings)
-        penalty = with_encoders(penalty_of(settings), model, self.data, settings.seed)
+        penalty = with_encoders(penalty_of(settings), model, self._clean, settings.seed)
         self.penalty = tied(penalty, settings, model, trained, copied)
         self.step: Step = choose_step(
             trained,
@@ -173,7 +176,7 @@ class Phase:
         """Return what learning without targets sees: each row once an epoch, with a target or without."""
         problem, settings = self.plan.problem, self.plan.settings
         if problem.unlabelled is None or settings.pretrain is None:
-            return self.data
+            return self._clean
         assert settings.batch_size is not None
         labelled = self.examples.inputs[rows.to(self.examples.inputs.device)]
         both = torch.cat([labelled, problem.unlabelled.to(labelled.device)])
@@ -217,6 +220,13 @@ class Phase:
             augment=augment,
             device=device,
         )
+
+    def _labels(self, data: Stream) -> Stream:
+        settings, target = self.plan.settings, self.plan.problem.targets[0]
+        if not settings.label_noise:
+            return data
+        assert isinstance(target, ClassTarget)
+        return NoisyLabels(data, settings.label_noise, len(target.classes), seed=settings.seed)
 
     def _objective(self, likelihood: Likelihood) -> Objective:
         pairs = read_pairs(self.plan.settings.pairs)

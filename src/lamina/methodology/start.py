@@ -16,9 +16,16 @@ from lamina.methodology.pretrained import PretrainedLayer
 from lamina.methodology.pretraining import Watch, pretrain
 from lamina.nn.data_driven_scale import data_driven_scale
 from lamina.runs.features import make_features
+from lamina.runs.initialisation_line import read_initialisation
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.training.transfer import freeze, initialise_from
+
+SMALL_FOR_WIDE = (
+    "uniform_2.4 starts wide layers far too small: a standard deviation of 2.4 / (in √3), where 1 / √in keeps the "
+    "signal; xavier, glorot and he do"
+)
+"""What is said of a scheme that is kept for comparison."""
 
 
 class Started(NamedTuple):
@@ -51,7 +58,7 @@ def start(
         settings: Without an open choice.
         likelihood: Reads its outputs.
         data: The training examples.
-        say: Receives what was copied from an earlier run.
+        say: Receives what was copied from an earlier run, and what is known against the scheme.
         every: The inputs of all examples, unlabelled ones among them, for learning without targets; None is ``data``.
         spec: What the examples look like.
         watch: Who is told of pre-training, and where it is kept.
@@ -63,7 +70,10 @@ def start(
     copied: dict[str, Tensor] = {}
     generator = torch.Generator(next(model.parameters()).device).manual_seed(settings.seed)
     if settings.initialisation is not None:
-        initialise(model, settings.initialisation, generator)
+        choice = read_initialisation(settings.initialisation)
+        initialise(model, choice.scheme, generator, bias=choice.bias)
+        if choice.name == "uniform_2.4":
+            say(SMALL_FOR_WIDE)
     if settings.start_from is not None:
         source = Predictor.load(Path(settings.start_from)).model
         done = initialise_from(model, source)

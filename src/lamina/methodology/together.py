@@ -8,12 +8,15 @@ from dataclasses import fields
 import torch
 
 from lamina.data.spec import ImageSpec
+from lamina.data.tables.targets import ClassTarget
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
 from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
+from lamina.nn.activations import Activation, read_activation
 from lamina.optim.registry import read_optimizer
+from lamina.runs.feature_stages import Random
 from lamina.runs.features import read_features
 from lamina.runs.lines import read_augmentation, read_factors
 from lamina.runs.models import ModelCard
@@ -35,10 +38,14 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_likelihood(settings, problem)
     _check_dropout(settings, problem)
     _check_pairs(settings, problem)
+    _check_unlabelled(settings, problem)
+    _check_label_noise(settings, problem)
+    _check_curvature(settings)
+    _check_vote(settings, problem)
     _check_optimizer(settings, problem)
+    check_pretrain(settings)
     _check_layers(settings, card)
     _check_rates(settings, card)
-    check_pretrain(settings)
     _check_augmentation(settings, problem)
     check_distance(settings.neighbours, problem)
     if settings.tie_to_start and settings.start_from is None:
@@ -118,8 +125,11 @@ def _check_augmentation(settings: Settings, problem: Problem) -> None:
         raise _refusal("grey pictures have no hue and no saturation", "augmentation", "leave these two out")
 
 
-OF_AN_MLP = ("normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
+OF_AN_MLP = ("activation", "normalisation", "connections", "low_rank", "share", "pieces", "input_dropout")
 """Settings that only an mlp has."""
+
+AFFINE_FEATURES = ("pca", "range", "standardise", "zca")
+"""Features that bend nowhere."""
 
 ON_WEIGHTS = ("elastic-net", "l1", "l2", "per-layer", "tying", "weight-elimination")
 """Penalties of the weights as they are stored."""
@@ -229,6 +239,85 @@ def _check_pairs(settings: Settings, problem: Problem) -> None:
             raise _refusal(
                 f"pairs are learnt from whole batches by autograd, so not with {name}", "pairs", f"leave out {name}"
             )
+
+
+def _check_unlabelled(settings: Settings, problem: Problem) -> None:
+    if not settings.learn_unlabelled or problem.unlabelled is not None:
+        return
+    if problem.pictures:
+        raise _refusal(
+            "every picture comes with its class: none is without a target", "learn_unlabelled", "leave it out"
+        )
+    raise _refusal(
+        "no row is without a target, so there is nothing more to learn from",
+        "learn_unlabelled",
+        "give a table with some empty targets, or leave it out",
+    )
+
+
+def _check_label_noise(settings: Settings, problem: Problem) -> None:
+    if not settings.label_noise:
+        return
+    if len(problem.targets) > 1 or problem.hints:
+        what = "hints" if problem.hints else "several targets"
+        raise _refusal(f"labels are changed where one class is learnt, not {what}", "label_noise", "leave it out")
+    if not isinstance(problem.targets[0], ClassTarget):
+        raise _refusal(
+            f"{problem.targets[0].name} is no class, and only class labels can be others",
+            "label_noise",
+            "leave it out, or use input_noise",
+        )
+
+
+def _check_curvature(settings: Settings) -> None:
+    # A penalty of second derivatives that would be 0 whatever the weights are.
+    lines = [line.split(":") for line in settings.penalty if line.partition(":")[0].strip() == "curvature"]
+    if not lines:
+        return
+    unit = read_activation(settings.activation, where="activation") if settings.model == "mlp" else None
+    if unit is not None and unit.name == "p_norm" and settings.hidden:
+        what = "the second derivatives of p_norm units are not carried through the network"
+        raise _refusal(f"curvature would be 0: {what}", "penalty", "use activation=silu, or leave out curvature")
+    if not _bends(settings, unit):
+        names = {"linear": "a linear model", "resnet": "a resnet, whose units are rectified linear ones,"}
+        what = names.get(
+            settings.model or "", f"a network of {unit.name} units" if unit and settings.hidden else "an affine map"
+        )
+        raise _refusal(
+            f"curvature would be 0: {what} bends nowhere but at kinks",
+            "penalty",
+            "use model=mlp with activation=silu or tanh, or leave out curvature",
+        )
+    if settings.normalisation == "batch" and any("draws=0" in map(str.strip, parts) for parts in lines):
+        raise _refusal(
+            "curvature would be 0: draws=0 moves all examples of a batch alike, which batch normalisation undoes",
+            "penalty",
+            "use curvature without draws=0, or normalisation=layer",
+        )
+
+
+def _bends(settings: Settings, unit: Activation | None) -> bool:
+    """Return whether a network's second derivatives are other than 0 somewhere; ``unit`` is an mlp's."""
+    stages = [] if settings.features is None else read_features(settings.features)
+    for one in stages:
+        if isinstance(one.stage, Random):
+            if read_activation(one.stage.activation, where="features").bends:
+                return True
+        elif one.name not in AFFINE_FEATURES:
+            return True
+    if unit is None or not settings.hidden:
+        return False
+    return unit.bends or settings.normalisation == "layer" or settings.connections == "highway"
+
+
+def _check_vote(settings: Settings, problem: Problem) -> None:
+    if settings.combine != "vote":
+        return
+    if settings.bag == 1:
+        raise _refusal("one network alone has nobody to vote with", "combine", "add --set bag=5")
+    if len(problem.targets) > 1 or not isinstance(problem.targets[0], ClassTarget):
+        what = "several targets" if len(problem.targets) > 1 else "numbers"
+        raise _refusal(f"votes are for one target of classes, not for {what}", "combine", "use combine=average")
 
 
 def _check_rates(settings: Settings, card: Callable[[], ModelCard]) -> None:

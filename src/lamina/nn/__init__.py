@@ -1,5 +1,6 @@
 """Layers that PyTorch lacks, as plain modules, and networks for vectors and tables."""
 
+from lamina.nn.activations import ACTIVATIONS, POOLING_UNITS
 from lamina.nn.classics.basis_expansion import PolynomialBasis
 from lamina.nn.classics.delta_rule import SingleLayerPerceptron, delta_rule
 from lamina.nn.classics.elastic_net import elastic_net
@@ -24,7 +25,7 @@ from lamina.nn.gradient_spread import gradient_spread
 from lamina.nn.hints import with_hints, without_hints
 from lamina.nn.linear import linear
 from lamina.nn.mask_dropout import MaskDropout
-from lamina.nn.mlp import ACTIVATIONS, MLP, POOLING_UNITS, ResidualMLP
+from lamina.nn.mlp import MLP, ResidualMLP
 from lamina.nn.noise.gaussian_noise import GaussianNoise
 from lamina.nn.noise.insert import insert_noise
 from lamina.nn.noise.label_noise import label_noise

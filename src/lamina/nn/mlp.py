@@ -1,76 +1,32 @@
 """Multilayer perceptron."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Generator, nn
 
-from lamina.errors import ConfigError, nearest
 from lamina.nn._checks import at_least, fraction
 from lamina.nn._hidden_layers import Affine, check_low_rank, check_words, connected, first_of, share
+from lamina.nn.activations import Activation, read_activation
 from lamina.nn.column_embedding import ColumnEmbedding, TableShape
 from lamina.nn.connections.low_rank import LowRankLinear
-from lamina.nn.linear import Start, linear
+from lamina.nn.linear import linear
 from lamina.nn.normalisation.weight_norm import weight_norm
 from lamina.nn.residual import Residual
-from lamina.nn.units.heaviside import Heaviside
-from lamina.nn.units.maxout import Maxout
-from lamina.nn.units.noisy_relu import NoisyReLU
-from lamina.nn.units.p_norm import PNorm
-from lamina.nn.units.scaled_tanh import ScaledTanh
-from lamina.nn.units.soft_maxout import SoftMaxout
-
-# Unit -> (its module, the starting weights that keep its signal's variance).
-ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Start]] = {
-    "absolute": (partial(nn.LeakyReLU, -1.0), "glorot"),  # |z| keeps the second moment
-    "elu": (nn.ELU, "he"),
-    "gelu": (nn.GELU, "he"),
-    "hard_tanh": (nn.Hardtanh, "glorot"),
-    "identity": (nn.Identity, "glorot"),
-    "leaky_relu": (nn.LeakyReLU, "he"),
-    "noisy_relu": (NoisyReLU, "he"),
-    "prelu": (nn.PReLU, "he"),
-    "relu": (nn.ReLU, "he"),
-    "scaled_tanh": (ScaledTanh, "glorot"),
-    "sigmoid": (nn.Sigmoid, "glorot"),
-    "silu": (nn.SiLU, "he"),
-    "softplus": (nn.Softplus, "he"),
-    "step": (partial(Heaviside, straight_through=True), "glorot"),
-    "tanh": (nn.Tanh, "glorot"),
-}
-
-# Units that have several affine maps each -> what builds them, with their own starting weights.
-POOLING_UNITS: dict[str, type[Maxout] | type[PNorm] | type[SoftMaxout]] = {
-    "maxout": Maxout,
-    "p_norm": PNorm,
-    "soft_maxout": SoftMaxout,
-}
-
-
-def _activation(name: str, others: Sequence[str] = ()) -> tuple[Callable[[], nn.Module], Start]:
-    if name not in ACTIVATIONS:
-        known = [*ACTIVATIONS, *others]
-        raise ConfigError(
-            f'unknown activation "{name}"{nearest(name, known)}',
-            where="MLP",
-            mend=f"choose one of {', '.join(known)}",
-        )
-    return ACTIVATIONS[name]
 
 
 def _hidden(  # noqa: PLR0917
-    width: int, units: int, activation: str, pieces: int, low_rank: int | None, generator: Generator | None
+    width: int, units: int, activation: Activation, pieces: int, low_rank: int | None, generator: Generator | None
 ) -> tuple[Affine, nn.Module]:
-    if activation in POOLING_UNITS:
-        whole = POOLING_UNITS[activation](width, units, pieces, generator=generator)
+    if activation.pools:
+        whole = activation.pooling(width, units, pieces, generator)
         return whole.affine, whole.pool
-    unit, start = _activation(activation, list(POOLING_UNITS))
+    start, unit = activation.start, activation.module(units)
     if low_rank is not None and low_rank < min(width, units):
         assert isinstance(start, str)
-        return LowRankLinear(width, units, low_rank, start, generator), unit()
-    return linear(width, units, start, generator), unit()
+        return LowRankLinear(width, units, low_rank, start, generator), unit
+    return linear(width, units, start, generator), unit
 
 
 class _Chain(nn.Sequential):
@@ -120,7 +76,8 @@ class MLP(_Chain):
         inputs: The number of input features, or a table's ``n_numeric`` and ``cardinalities``.
         n_outputs: Outputs that the likelihood reads (its ``n_outputs``).
         hidden: Units of each hidden layer; empty gives an affine map.
-        activation: g: one of ``ACTIVATIONS`` or ``POOLING_UNITS``.
+        activation: g: one of ``ACTIVATIONS`` or ``POOLING_UNITS``, with options as in ``leaky_relu:slope=0.1``,
+            ``elu:alpha=1``, ``noisy_relu:std=1``, ``sigmoid:slope=2``, ``p_norm:p=3``; ``prelu`` learns a slope a unit.
         dropout: Probability of dropping a hidden unit, in [0, 1).
         pieces: Affine maps of a unit of ``POOLING_UNITS``, at least 1; other units have one.
         shared: Groups of hidden layers, by number from 1 on, that share their weights; of as many inputs and units.
@@ -133,8 +90,8 @@ class MLP(_Chain):
         generator: Source of the weights; None is PyTorch's default generator.
 
     Raises:
-        ConfigError: If a size is below 1, a probability is outside [0, 1), a word is unknown, the hidden layers cannot
-            be joined so, or no layer is narrowed by ``low_rank``.
+        ConfigError: If a size is below 1, a probability is outside [0, 1), a word or an option is unknown, the hidden
+            layers cannot be joined so, or no layer is narrowed by ``low_rank``.
 
     Reference: Goodfellow, Bengio & Courville, "Deep Learning", 2016, chapter 6.
     """
@@ -156,8 +113,7 @@ class MLP(_Chain):
         embedding_widths: Sequence[int] | None = None,
         generator: Generator | None = None,
     ) -> None:
-        if activation not in POOLING_UNITS:
-            _activation(activation, list(POOLING_UNITS))
+        chosen = read_activation(activation, where="MLP")
         at_least(1, owner="MLP", n_outputs=n_outputs, pieces=pieces)
         fraction(owner="MLP", dropout=dropout, input_dropout=input_dropout)
         for units in hidden:
@@ -170,13 +126,12 @@ class MLP(_Chain):
         sizes, extra = [into, *hidden], into if connections == "skip" else 0
         shapes = [(width + extra * (k > 0), units) for k, (width, units) in enumerate(pairwise(sizes))]
         if low_rank is not None:
-            own_maps = activation in POOLING_UNITS
-            check_low_rank(shapes, low_rank, normalisation=normalisation, activation=activation, own_maps=own_maps)
+            check_low_rank(shapes, low_rank, normalisation=normalisation, activation=chosen.name, own_maps=chosen.pools)
         first = first_of(shared, len(hidden))
         affines: dict[int, Affine] = {}
         blocks: list[OrderedDict[str, nn.Module]] = []
         for k, (width, units) in enumerate(shapes, start=1):
-            affine, unit = _hidden(width, units, activation, pieces, low_rank, generator)
+            affine, unit = _hidden(width, units, chosen, pieces, low_rank, generator)
             if normalisation == "weight":
                 weight_norm(affine)
             if k in first:
@@ -186,7 +141,7 @@ class MLP(_Chain):
             if normalisation in {"batch", "layer"}:
                 norm = nn.BatchNorm1d if normalisation == "batch" else nn.LayerNorm
                 block[f"norm{k}"] = norm(affine.out_features)
-            block[f"{activation}{k}"] = unit
+            block[f"{chosen.name}{k}"] = unit
             if dropout:
                 block[f"dropout{k}"] = nn.Dropout(dropout)
             blocks.append(block)
@@ -210,7 +165,7 @@ class ResidualMLP(_Chain):
         width: Size of h.
         blocks: L, at least 1.
         expansion: Units inside a block, as a multiple of ``width``, at least 1.
-        activation: g: one of ``ACTIVATIONS``.
+        activation: g: one of ``ACTIVATIONS``, with options as ``MLP`` has them.
         dropout: Probability of dropping a unit inside a block, in [0, 1).
         embedding_widths: Width of each categorical column's vector; None takes the customary rule.
         generator: Source of the weights; None is PyTorch's default generator.
@@ -234,7 +189,7 @@ class ResidualMLP(_Chain):
         embedding_widths: Sequence[int] | None = None,
         generator: Generator | None = None,
     ) -> None:
-        unit, start = _activation(activation)
+        chosen = read_activation(activation, where="ResidualMLP", pooling=False)
         at_least(1, owner="ResidualMLP", n_outputs=n_outputs, width=width, blocks=blocks, expansion=expansion)
         fraction(owner="ResidualMLP", dropout=dropout)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -243,14 +198,14 @@ class ResidualMLP(_Chain):
         for k in range(1, blocks + 1):
             branch = OrderedDict[str, nn.Module](
                 norm=nn.BatchNorm1d(width),
-                linear1=linear(width, expansion * width, start, generator),
-                unit=unit(),
+                linear1=linear(width, expansion * width, chosen.start, generator),
+                unit=chosen.module(expansion * width),
                 dropout=nn.Dropout(dropout),
                 linear2=linear(expansion * width, width, "zero"),
             )
             layers[f"block{k}"] = Residual(nn.Sequential(branch))
         layers["norm"] = nn.BatchNorm1d(width)
-        layers["unit"] = unit()
+        layers["unit"] = chosen.module(width)
         layers["output"] = linear(width, n_outputs, "glorot", generator)
         super().__init__(layers)
 

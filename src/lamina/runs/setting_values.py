@@ -129,6 +129,14 @@ def _pretrain(value: object) -> str:
     return text
 
 
+def _activation(value: object) -> str:
+    from lamina.nn.activations import read_activation
+
+    text = str(value).strip()
+    read_activation(text, where="activation")
+    return text
+
+
 def _augmentation(value: object) -> str:
     from lamina.runs.lines import read_augmentation
 
@@ -145,6 +153,14 @@ def _features(value: object) -> str:
     return text
 
 
+def _initialisation(value: object) -> str:
+    from lamina.runs.initialisation_line import read_initialisation
+
+    text = str(value).strip()
+    read_initialisation(text)
+    return text
+
+
 def _slower(value: object) -> tuple[str, ...]:
     from lamina.runs.lines import read_factors
 
@@ -155,8 +171,10 @@ def _slower(value: object) -> tuple[str, ...]:
 
 
 _LINES: dict[str, Callable[[object], object]] = {
+    "activation": _activation,
     "augmentation": _augmentation,
     "features": _features,
+    "initialisation": _initialisation,
     "penalty": _penalties,
     "likelihood": _likelihood,
     "optimizer": _optimizer,

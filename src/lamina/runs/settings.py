@@ -29,25 +29,12 @@ class Settings:
     model: str | None = _setting(None, "mlp, linear, resnet; chosen by the structure of the data")
     task: Literal["classes", "number", "count"] | None = _setting(None, "what the target is; chosen from its values")
     hidden: tuple[int, ...] | None = _setting(None, "units of each hidden layer, for instance 256,256", 1, 65_536)
-    activation: Literal[
+    activation: str = _setting(
         "relu",
-        "tanh",
-        "sigmoid",
-        "elu",
-        "gelu",
-        "silu",
-        "leaky_relu",
-        "prelu",
-        "absolute",
-        "noisy_relu",
-        "softplus",
-        "hard_tanh",
-        "scaled_tanh",
-        "step",
-        "maxout",
-        "p_norm",
-        "soft_maxout",
-    ] = _setting("relu", "hidden non-linearity")
+        "hidden non-linearity, NAME[:OPTION=VALUE...]: relu, tanh, sigmoid:slope=1, elu:alpha=1, gelu, silu, "
+        "leaky_relu:slope=0.1, prelu, absolute, noisy_relu:std=1, softplus, hard_tanh, scaled_tanh, step, identity, "
+        "maxout, p_norm:p=3, soft_maxout",
+    )
     pieces: int | None = _setting(None, "affine maps of a maxout, p_norm or soft_maxout unit, 2 unless given", 1, 1024)
     features: str | None = _setting(
         None,
@@ -77,6 +64,9 @@ class Settings:
         None, "what the outputs mean, NAME[:OPTION=VALUE...], for instance student-t:freedom=3; chosen by the target"
     )
     smoothing: float | None = _setting(None, "label smoothing: probability moved to the other classes", 0.0, 0.9)
+    label_noise: float = _setting(
+        0.0, "probability that a class label is another one while training, drawn anew in each epoch", 0.0, 1.0
+    )
     beta: float = _setting(
         0.5, "how far the learnt spread of a number is kept out of learning its mean, 0 to 1", 0.0, 1.0
     )
@@ -157,7 +147,8 @@ class Settings:
 
     hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")
     learn_unlabelled: bool = _setting(
-        False, "rows without a target train too: through pairs, or penalties that need no target (virtual-adversarial)"
+        False,
+        "rows of a table without a target train too: through pairs, pretrain, or penalties such as virtual-adversarial",
     )
     pairs: str = _setting(
         "none",
@@ -165,10 +156,15 @@ class Settings:
         "for instance 1:neighbours=5:margin=1",
     )
     bag: int = _setting(1, "networks trained on bootstrap samples, whose answers are averaged (bagging)", 1, 1000)
+    combine: Literal["average", "vote"] = _setting(
+        "average", "how the networks of bag answer for classes: probabilities averaged, or a vote each"
+    )
 
     # how it starts
     initialisation: str | None = _setting(
-        None, "scheme of the starting weights, for instance xavier, uniform, sparse, orthogonal; chosen by the units"
+        None,
+        "scheme of the starting weights, NAME[:OPTION=VALUE...]: xavier, uniform, glorot, he, he_fan_out, uniform_2.4, "
+        "orthogonal, zero, small:std=0.01, sparse:k=15:std=1, each with bias=0.1; chosen by the units",
     )
     data_scale: bool = _setting(False, "rescale the starting weights on one batch, so that every layer has unit spread")
     pretrain: str | None = _setting(

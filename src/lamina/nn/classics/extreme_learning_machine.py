@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 
 from lamina.errors import ConfigError, nearest
 from lamina.nn._checks import at_least
+from lamina.nn.activations import ACTIVATIONS
 from lamina.nn.classics._checks import check_nonnegative
 from lamina.nn.classics.elastic_net import elastic_net
 from lamina.nn.classics.linear_regression import linear_regression
-from lamina.nn.mlp import ACTIVATIONS
 
 
 class RandomUnits(nn.Module):
