@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from lamina.errors import ConfigError
 from lamina.likelihoods import Gaussian
+from lamina.nn import PNorm
 from lamina.penalties import _jets
 from lamina.penalties.curvature_smoothing import CurvatureSmoothing
 from penalties.derivative_problems import (
@@ -49,11 +51,25 @@ def test_R04_E16_polynomial_in_closed_form() -> None:
     assert math.isclose(by_c.item(), (2 * 0.3 * (12 * x[:, 1].square()).square()).mean().item(), rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("unit", [nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.GELU()])
-def test_R04_network_by_finite_differences(unit: nn.Module) -> None:
+def chain(unit: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 5), unit, nn.Linear(5, 4), unit, nn.Linear(4, 2))
+
+
+def pooled(p: float) -> nn.Module:
+    return nn.Sequential(PNorm(3, 5, 2, p), PNorm(5, 4, 3, p), nn.Linear(4, 2))
+
+
+NETWORKS = {
+    **{unit.__name__: partial(chain, unit()) for unit in (nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU)},
+    **{f"p={p:g}": partial(pooled, p) for p in (2.0, 3.0)},
+}
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_R04_network_by_finite_differences(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 5), unit, nn.Linear(5, 4), unit, nn.Linear(4, 2)).double()
-    x, h = rows(4, 3), 1e-3
+    model = make().double()
+    x, h = rows(4, 3), 2e-4
     value = CurvatureSmoothing(draws=0)(context_of(model, x, likelihood=LIKELIHOOD))
     expected = torch.zeros((), dtype=torch.float64)
     for axis in h * torch.eye(3, dtype=torch.float64):

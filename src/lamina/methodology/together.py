@@ -275,9 +275,6 @@ def _check_curvature(settings: Settings) -> None:
     if not lines:
         return
     unit = read_activation(settings.activation, where="activation") if settings.model == "mlp" else None
-    if unit is not None and unit.name == "p_norm" and settings.hidden:
-        what = "the second derivatives of p_norm units are not carried through the network"
-        raise _refusal(f"curvature would be 0: {what}", "penalty", "use activation=silu, or leave out curvature")
     if not _bends(settings, unit):
         names = {"linear": "a linear model", "resnet": "a resnet, whose units are rectified linear ones,"}
         what = names.get(

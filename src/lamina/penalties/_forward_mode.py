@@ -1,8 +1,9 @@
 """PyTorch's forward mode, where it can be differentiated again.
 
 PyTorch's own forward rules for batch, layer and instance normalisation keep the batch's statistics constant when the
-derivative is differentiated once more (torch 2.13: no error, other numbers), and its gated linear unit has no second
-rule. Inside ``derivative`` these functions are therefore written out in products and sums.
+derivative is differentiated once more (torch 2.13: no error, other numbers), the forward rule of a function of its user
+(p-norm units) is taken for a constant, and the gated linear unit has no second rule. Inside ``derivative`` these
+functions are therefore written out in products and sums.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.func import jvp  # type: ignore[attr-defined,unused-ignore]
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from lamina.nn.units.p_norm import p_norm
 
 
 def derivative(f: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,10 +128,19 @@ def _glu(x: Tensor, dim: int = -1) -> Tensor:
     return content * torch.sigmoid(gate)
 
 
+def _p_norm(y: Tensor, p: float, dim: int) -> Tensor:
+    least = torch.finfo(y.dtype).tiny
+    size = y.abs()
+    largest = size.amax(dim, keepdim=True).clamp(min=least)
+    total = (size / largest).pow(p).sum(dim).clamp(min=least)  # where all are 0 the slope is taken as 0
+    return total.pow(1.0 / p) * largest.squeeze(dim)
+
+
 _TABLE: dict[Any, Callable[..., Any]] = {
     functional.batch_norm: _batch_norm,
     functional.instance_norm: _instance_norm,
     functional.layer_norm: _layer_norm,
     torch.layer_norm: _layer_norm,
     functional.glu: _glu,
+    p_norm: _p_norm,
 }

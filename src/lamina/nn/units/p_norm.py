@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.autograd import Function
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from lamina.errors import ConfigError
 from lamina.nn._checks import at_least
@@ -54,12 +55,29 @@ class PNormPoolUnits(nn.Module):
         groups, within = grouped(z, self.pieces, self.dim, "PNormPoolUnits")
         if self.p == math.inf:
             return groups.abs().amax(within)
-        norms: Tensor = _PNorm.apply(groups, self.p, within)  # type: ignore[no-untyped-call]
-        return norms
+        return p_norm(groups, self.p, within)
 
     def extra_repr(self) -> str:
         """Return what is printed between the brackets."""
         return f"pieces={self.pieces}, p={self.p:g}, dim={self.dim}"
+
+
+def p_norm(y: Tensor, p: float, dim: int) -> Tensor:
+    """Return the p-norm along an axis, finite for any finite y.
+
+    Forward mode over forward mode takes PyTorch's word that the derivative of a function of one's own is constant, so
+    whoever nests it puts a form of products and sums in the place of this one, by a ``TorchFunctionMode``.
+
+    Args:
+        y: Numbers.
+        p: The power, at least 1 and finite.
+        dim: The axis, which goes.
+    """
+    if has_torch_function_unary(y):
+        moved: Tensor = handle_torch_function(p_norm, (y,), y, p, dim)
+        return moved
+    norms: Tensor = _PNorm.apply(y, p, dim)  # type: ignore[no-untyped-call]
+    return norms
 
 
 class _PNorm(Function):
