@@ -59,9 +59,9 @@ def read_value(name: str, value: object, hint: Any, default: object, where: str)
     left_open = isinstance(value, str) and value.lower() in {"none", "auto"} and value not in words
     if value is None or (left_open and default is None):
         return None
-    if name in _LINES:
+    if name in LINES:
         try:
-            return _LINES[name](value)
+            return LINES[name](value)
         except ConfigError as error:
             raise ConfigError(error.what, where=where, mend=error.mend) from None
     if typing.get_origin(kind) is tuple:
@@ -170,7 +170,7 @@ def _slower(value: object) -> tuple[str, ...]:
     return parts
 
 
-_LINES: dict[str, Callable[[object], object]] = {
+LINES: dict[str, Callable[[object], object]] = {
     "activation": _activation,
     "augmentation": _augmentation,
     "features": _features,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import tomllib
+import typing
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import Any
 
 from lamina.errors import ConfigError, nearest, shown
 from lamina.io import dump_toml
+from lamina.runs.setting_values import LINES, read_value
 from lamina.runs.settings import Settings
 
 
@@ -52,9 +54,13 @@ class Row:
         """What the ``--set`` pairs of the command are in the file given with ``--config``; empty where it has none."""
         words = shlex.split(self.command)
         pairs = [text.partition("=") for option, text in pairwise(words) if option == "--set"]
-        given = {name: value for name, _, value in pairs}
-        whole = Settings().with_changes(given, where=self.name).to_dict()
-        return dump_toml({name: whole[name] for name in given})
+        hints = typing.get_type_hints(Settings)
+        # A setting in one line of its own kind stays that line: to check it would load what it names.
+        given = {
+            name: value if name in LINES else read_value(name, value, hints[name], None, self.name)
+            for name, _, value in pairs
+        }
+        return dump_toml({name: list(value) if isinstance(value, tuple) else value for name, value in given.items()})
 
     def to_dict(self) -> dict[str, object]:
         """Return it in plain types, for JSON."""
