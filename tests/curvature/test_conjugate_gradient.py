@@ -162,18 +162,24 @@ def test_C33_nothing_to_solve() -> None:
     assert solved.vector["w"].tolist() == [0, 0, 0]
 
 
+def held() -> int:
+    """Numbers in the tensors that are alive, of those with whole vectors of 300."""
+    return sum(t.numel() for t in gc.get_objects() if type(t) is Tensor and t.numel() % 300 == 0)
+
+
 def test_C33_memory_does_not_grow_with_the_number_of_steps() -> None:
     matrix = definite(300, 0, least=1e-3)
+    before = held()  # with what other tests keep
     alive: list[int] = []
     steps = itertools.count(1)
 
     def product(v: dict[str, Tensor]) -> dict[str, Tensor]:
         if next(steps) in {5, 20, 40}:
-            alive.append(sum(t.numel() for t in gc.get_objects() if type(t) is Tensor and t.numel() % 300 == 0))
+            alive.append(held() - before)
         return {"w": matrix @ v["w"]}
 
     conjugate_gradient(product, {"w": torch.ones(300, dtype=torch.float64)}, tolerance=0.0, max_steps=40)
-    assert alive[2] == alive[1] == alive[0] < 300 * 300 + 15 * 300
+    assert alive[2] == alive[1] == alive[0] < 15 * 300
 
 
 def test_refusals() -> None:
