@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import types
@@ -93,14 +94,6 @@ def _penalties(value: object) -> tuple[str, ...]:
     return lines
 
 
-def _likelihood(value: object) -> str:
-    from lamina.runs.lines import read_likelihood
-
-    text = str(value).strip()
-    read_likelihood(text)
-    return text
-
-
 def _optimizer(value: object) -> str:
     from torch import nn
 
@@ -113,52 +106,18 @@ def _optimizer(value: object) -> str:
     return text
 
 
-def _pairs(value: object) -> str:
-    from lamina.runs.lines import read_pairs
+def _line(module: str, reader: str, **options: str) -> Callable[[object], str]:
+    """Return the reader of a setting that stays the line it was typed as, once its own reader has taken it.
 
-    text = str(value).strip()
-    read_pairs(text)
-    return text
+    The reader's module is loaded at the first use: ``lamina --help`` must not wait for torch.
+    """
 
+    def read(value: object) -> str:
+        text = str(value).strip()
+        getattr(importlib.import_module(module), reader)(text, **options)
+        return text
 
-def _pretrain(value: object) -> str:
-    from lamina.runs.pretrain_line import read_pretrain
-
-    text = str(value).strip()
-    read_pretrain(text)
-    return text
-
-
-def _activation(value: object) -> str:
-    from lamina.nn.activations import read_activation
-
-    text = str(value).strip()
-    read_activation(text, where="activation")
-    return text
-
-
-def _augmentation(value: object) -> str:
-    from lamina.runs.lines import read_augmentation
-
-    text = str(value).strip()
-    read_augmentation(text)
-    return text
-
-
-def _features(value: object) -> str:
-    from lamina.runs.features import read_features
-
-    text = str(value).strip()
-    read_features(text)
-    return text
-
-
-def _initialisation(value: object) -> str:
-    from lamina.runs.initialisation_line import read_initialisation
-
-    text = str(value).strip()
-    read_initialisation(text)
-    return text
+    return read
 
 
 def _slower(value: object) -> tuple[str, ...]:
@@ -171,17 +130,18 @@ def _slower(value: object) -> tuple[str, ...]:
 
 
 LINES: dict[str, Callable[[object], object]] = {
-    "activation": _activation,
-    "augmentation": _augmentation,
-    "features": _features,
-    "initialisation": _initialisation,
+    "activation": _line("lamina.nn.activations", "read_activation", where="activation"),
+    "augmentation": _line("lamina.runs.lines", "read_augmentation"),
+    "features": _line("lamina.runs.features", "read_features"),
+    "initialisation": _line("lamina.runs.initialisation_line", "read_initialisation"),
     "penalty": _penalties,
-    "likelihood": _likelihood,
+    "likelihood": _line("lamina.runs.lines", "read_likelihood"),
     "optimizer": _optimizer,
-    "pairs": _pairs,
-    "pretrain": _pretrain,
+    "pairs": _line("lamina.runs.lines", "read_pairs"),
+    "pretrain": _line("lamina.runs.pretrain_line", "read_pretrain"),
     "slower": _slower,
 }
+"""Settings that are a line of their own kind, by the function that checks it."""
 
 
 def _read_one(name: str, value: object, kind: Any, where: str) -> object:
