@@ -32,6 +32,7 @@ IMPORTS_BY_NAME = {
     "data/named/load.py": "scikit-learn's loaders, from a closed table",
     "data/images/__init__.py": "the public names, from a closed table",
     "recipes/recipe.py": "the module of a recipe, from the closed table ENTRIES",
+    "runs/setting_values.py": "the reader of a setting that is a line, from the closed table LINES",
     "__init__.py": "the public names, from a closed table",
 }
 """Files that may import by a name in a variable, and where the name comes from."""
