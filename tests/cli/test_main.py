@@ -19,7 +19,7 @@ from lamina import errors
 from lamina.cli.main import main
 from lamina.runs.settings import Settings
 
-LAMINA = [sys.executable, "-c", "import sys; from lamina.cli.main import main; sys.exit(main())"]
+LAMINA = [sys.executable, "-m", "lamina"]
 
 
 @dataclass(frozen=True)

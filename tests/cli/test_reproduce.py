@@ -15,7 +15,7 @@ import pytest
 from lamina.cli.main import main
 from lamina.recipes.catalogue import ENTRIES
 
-LAMINA = [sys.executable, "-c", "import sys; from lamina.cli.main import main; sys.exit(main())"]
+LAMINA = [sys.executable, "-m", "lamina"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

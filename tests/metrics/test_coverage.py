@@ -50,7 +50,9 @@ def test_reading_the_curve() -> None:
     curve = coverage_curve([1, 1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6, 0.5])
     assert [curve.accuracy_at(c) for c in (0.2, 0.4, 0.41, 0.6, 1.0)] == [1.0, 1.0, 2 / 3, 2 / 3, 0.6]
     assert [curve.coverage_at(a) for a in (1.0, 0.75, 0.7, 0.0)] == [0.4, 0.8, 0.8, 1.0]
+    assert [curve.threshold_at(a) for a in (1.0, 0.75, 0.7, 0.0)] == [0.8, 0.6, 0.6, 0.5]
     assert coverage_curve([0, 0], [0.2, 0.1]).coverage_at(0.5) == 0.0
+    assert coverage_curve([0, 0], [0.2, 0.1]).threshold_at(0.5) is None
     assert coverage_curve([1, 1, 0, 0], [4, 3, 2, 1]).area > coverage_curve([1, 1, 0, 0], [1, 2, 3, 4]).area
 
 

@@ -43,6 +43,20 @@ def test_class_facts_equal_scikit_learn(k: int) -> None:
     assert sum(b.count for b in facts.calibration) == len(truth)
 
 
+def test_what_is_answered_from_the_threshold_on_is_as_good_as_promised() -> None:
+    truth, p = classes()
+    facts = class_facts(truth, p, "abcd")
+    sure, right = p.max(1), p.argmax(1) == truth
+    assert len(facts.coverage_at) == 4
+    for wanted, coverage, threshold in facts.coverage_at:
+        if threshold is None:
+            assert coverage is None and all(right[sure >= t].mean() < wanted for t in sure)
+            continue
+        kept = sure >= threshold  # the threshold is rounded down, so that the last one answered is in
+        assert kept.mean() >= coverage and right[kept].mean() >= wanted - 2 / kept.sum()
+    assert any(threshold is not None for _, _, threshold in facts.coverage_at)
+
+
 def test_ties_do_not_depend_on_the_order() -> None:
     truth, p = classes()
     p = np.round(p, 1)

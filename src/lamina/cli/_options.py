@@ -110,6 +110,16 @@ def reading_options(function: F) -> F:
     return function
 
 
+def refusing_option(function: F) -> F:
+    """Add ``--refuse-below``, for commands that answer.
+
+    Returns:
+        The function, for click to make a command of.
+    """
+    text = "Do not answer where the probability of the predicted class is below this, 0 to 1."
+    return click.option("--refuse-below", type=float, default=0.0, metavar="T", help=text)(function)
+
+
 def show_settings(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     """List every setting with its type, default and meaning, and end."""
     if not wanted or context.resilient_parsing:

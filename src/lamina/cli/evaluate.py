@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lamina.cli._group import Command
-from lamina.cli._options import read_settings, reading_options
+from lamina.cli._options import read_settings, reading_options, refusing_option
 from lamina.cli._output import print_json
 from lamina.cli._sources import check_input, check_run
 from lamina.cli._state import State
@@ -23,6 +23,7 @@ lamina evaluate runs/churn-1 next-month.csv --json
 @click.argument("run")
 @click.argument("source", metavar="INPUT")
 @reading_options
+@refusing_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--quiet", is_flag=True, help="Print results only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -33,6 +34,7 @@ def command(
     *,
     run: str,
     source: str,
+    refuse_below: float,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -48,7 +50,7 @@ def command(
 
     display = ScreenDisplay(progress=not quiet, results=not as_json, scores_are_results=True)
     try:
-        scores = evaluate(run, source, data_dir=data_dir, settings=settings, display=display)
+        scores = evaluate(run, source, refuse_below=refuse_below, data_dir=data_dir, settings=settings, display=display)
     finally:
         display.close()
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lamina.cli._group import Command
-from lamina.cli._options import read_settings, reading_options
+from lamina.cli._options import read_settings, reading_options, refusing_option
 from lamina.cli._output import as_mapping, print_json
 from lamina.cli._sources import check_input, check_run
 from lamina.cli._state import State
@@ -16,7 +16,7 @@ from lamina.cli.display import ScreenDisplay
 
 EXAMPLES = """
 lamina predict runs/churn-1 new.csv -o out.csv
-lamina predict runs/digits-1 photos/ -o out.parquet
+lamina predict runs/digits-1 photos/ -o out.parquet --refuse-below 0.9
 cat new.csv | lamina predict runs/churn-1 - --quiet
 """
 
@@ -26,6 +26,7 @@ cat new.csv | lamina predict runs/churn-1 - --quiet
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", metavar="FILE", help="A .csv or .parquet file; standard output as CSV unless given.")
 @click.option("--strict", is_flag=True, help="Refuse categories that were not seen in training.")
+@refusing_option
 @click.option("--raw", is_flag=True, help="Write text cells as they are, also those a spreadsheet would run.")
 @click.option("--overwrite", is_flag=True, help="Replace the output file.")
 @reading_options
@@ -41,6 +42,7 @@ def command(
     source: str,
     output: str | None,
     strict: bool,
+    refuse_below: float,
     raw: bool,
     overwrite: bool,
     as_json: bool,
@@ -68,6 +70,7 @@ def command(
             source,
             output=output,
             strict=strict,
+            refuse_below=refuse_below,
             raw=raw,
             overwrite=overwrite,
             as_json=as_json and output is None,

@@ -48,6 +48,15 @@ class CoverageCurve:
         reached = np.flatnonzero(self.accuracy >= accuracy)
         return float(self.coverage[reached[-1]]) if len(reached) else 0.0
 
+    def threshold_at(self, accuracy: float) -> float | None:
+        """Return the confidence below which to refuse, so that ``coverage_at`` of this accuracy is answered.
+
+        Returns:
+            A threshold, None if none reaches the accuracy.
+        """
+        reached = np.flatnonzero(self.accuracy >= accuracy)
+        return float(self.threshold[reached[-1]]) if len(reached) else None
+
 
 def coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> CoverageCurve:
     """Refuse the examples of least confidence, more and more of them, and say how good the rest is.

@@ -192,7 +192,8 @@ class ClassFacts:
         calibration: Reliability bins of the confidence in the prediction.
         ece: Expected calibration error.
         coverage: Accuracy (y) over the share of examples answered (x), the surest first.
-        coverage_at: Accuracy wanted, and the largest share that can be answered with it (None: not reached).
+        coverage_at: Accuracy wanted, the largest share that can be answered with it, and the confidence below which to
+            refuse (None: not reached).
     """
 
     n: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -188,12 +189,18 @@ def _coverage(confidence: Array, right: Array) -> tuple[Curve, tuple[tuple[float
     """Answer only the surest share of the examples.
 
     Returns:
-        Accuracy over coverage, and for some accuracies the largest coverage that keeps them, None where none does.
+        Accuracy over coverage, and for some accuracies the largest coverage that keeps them, with the confidence below
+        which to refuse (rounded down), None where none does.
     """
     if not len(right):
-        return Curve("accuracy", (), ()), tuple((wanted, None) for wanted in _ACCURACIES)
+        return Curve("accuracy", (), ()), tuple((wanted, None, None) for wanted in _ACCURACIES)
     found = coverage_curve(right, confidence)
-    reached = tuple((wanted, found.coverage_at(wanted) or None) for wanted in _ACCURACIES)
+    reached = tuple(
+        (wanted, found.coverage_at(wanted), math.floor(1e4 * threshold) / 1e4)
+        if (threshold := found.threshold_at(wanted)) is not None
+        else (wanted, None, None)
+        for wanted in _ACCURACIES
+    )
     return Curve("accuracy", *_thin(found.coverage, found.accuracy), found.area), reached
 
 

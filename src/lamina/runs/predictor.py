@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from lamina.io import (
 )
 from lamina.io.atomic import Content
 from lamina.io.strict_json import guarded_bytes, parse_guarded
-from lamina.likelihoods import Heads, Likelihood
+from lamina.likelihoods import Heads, Likelihood, Rejecting
 from lamina.likelihoods.registry import from_json as likelihood_from_json
 from lamina.likelihoods.registry import to_json as likelihood_to_json
 from lamina.runs.dropout_inference import DropoutInference
@@ -48,7 +48,8 @@ class TargetPrediction:
 
     Attributes:
         target: The column and what it is.
-        prediction: ``(N,)`` labels as they were given, or numbers in the column's own unit.
+        prediction: ``(N,)`` labels as they were given, None where an answer is refused, or numbers in the column's own
+            unit.
         probabilities: ``(N, K)`` in the order of ``target.classes``, or None for numbers.
         low: ``(N,)`` lower end of the 90 % predictive interval, or None for classes.
         high: ``(N,)`` its upper end, or None for classes.
@@ -59,6 +60,14 @@ class TargetPrediction:
     probabilities: np.ndarray | None = None
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+
+    def without(self, refused: np.ndarray) -> TargetPrediction:
+        """Return the answers with None where they are refused, ``(N,)`` truth values; numbers stay."""
+        if not isinstance(self.target, ClassTarget):
+            return self
+        prediction = self.prediction.astype(object)
+        prediction[refused] = None
+        return replace(self, prediction=prediction)
 
     def columns(self, prefix: str = "") -> dict[str, np.ndarray]:
         """Return the answers as named columns: ``prediction``, then ``p_<class>`` or ``low`` and ``high``.
@@ -124,7 +133,7 @@ class Predictor:
             if not isinstance(data, ImageSet):
                 raise ConfigError("this model reads pictures, and a table was given", where="predict")
             pixels, image_report = self.preparation.transform(data)
-            return torch.from_numpy(np.ascontiguousarray(pixels)), image_report
+            return torch.from_numpy(np.require(pixels, requirements=["C", "W"])), image_report
         if isinstance(data, ImageSet):
             raise ConfigError("this model reads tables, and pictures were given", where="predict")
         table = data if isinstance(data, Table) else table_from(data)
@@ -152,13 +161,51 @@ class Predictor:
             return self.inference.outputs(model, inputs, self.likelihood, rows)
         return outputs_of(model, inputs, rows=rows)
 
-    def read(self, outputs: Tensor) -> tuple[TargetPrediction, ...]:
+    def read(self, outputs: Tensor, *, refuse_below: float = 0.0) -> tuple[TargetPrediction, ...]:
         """Say what outputs mean.
+
+        Args:
+            outputs: ``(N, n_outputs)``.
+            refuse_below: t of ``lamina.likelihoods.Rejecting``; 0 refuses nothing.
 
         Returns:
             One prediction a target.
         """
-        return tuple(_read(*parts) for parts in self.heads(outputs))
+        answers = tuple(_read(*parts) for parts in self.heads(outputs))
+        if not refuse_below:
+            return answers
+        refused = self.refused(outputs, refuse_below)
+        return tuple(answer.without(refused) for answer in answers)
+
+    def refused(self, outputs: Tensor, threshold: float) -> np.ndarray:
+        """Say where the model does not answer: where its classes, all of them together, have p(ŷ | x) < threshold.
+
+        Args:
+            outputs: ``(N, n_outputs)``.
+            threshold: t in [0, 1].
+
+        Returns:
+            ``(N,)`` truth values.
+
+        Raises:
+            ConfigError: If the model predicts no classes, or the threshold is out of range.
+        """
+        if not 0.0 <= threshold <= 1.0:
+            raise ConfigError(
+                f"must lie between 0 and 1, got {threshold:g}", where="refuse_below", mend="use 0.9, a probability"
+            )
+        heads = [(head, piece) for target, head, piece, _ in self.heads(outputs) if isinstance(target, ClassTarget)]
+        if not heads:
+            raise ConfigError(
+                "the model predicts numbers, and only classes can be refused",
+                where="refuse_below",
+                mend="look at the width of low to high instead",
+            )
+        whole = torch.ones(outputs.shape[0], dtype=torch.float64)
+        with torch.no_grad():
+            for head, piece in heads:
+                whole *= Rejecting(head, threshold).confidence(piece.double())  # type: ignore[arg-type]
+        return np.asarray((whole < threshold).numpy())
 
     def heads(self, outputs: Tensor) -> list[tuple[Target, Likelihood, Tensor, int]]:
         """Say what reads each target.
@@ -176,18 +223,19 @@ class Predictor:
             return [(target, head, piece, 0) for target, head, piece in every]
         return [(target, self.likelihood, outputs, place) for place, target in enumerate(self.targets)]
 
-    def predict(self, data: Any, *, strict: bool = False) -> tuple[TargetPrediction, ...]:
+    def predict(self, data: Any, *, strict: bool = False, refuse_below: float = 0.0) -> tuple[TargetPrediction, ...]:
         """Predict from raw data.
 
         Args:
             data: As in ``prepare``.
             strict: As in ``prepare``.
+            refuse_below: As in ``read``.
 
         Returns:
             One prediction a target.
         """
         inputs, _ = self.prepare(data, strict=strict)
-        return self.read(self.outputs(inputs))
+        return self.read(self.outputs(inputs), refuse_below=refuse_below)
 
     def log_prob(self, outputs: Tensor, targets: Tensor) -> np.ndarray:
         """Return log p of each example in nats, densities per unit of the target columns as they were given.

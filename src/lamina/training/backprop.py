@@ -1,4 +1,4 @@
-"""The courses' own back-propagation, for plain feed-forward stacks."""
+"""The courses' own back-propagation, for feed-forward networks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from lamina.data.batch import Batch
 from lamina.errors import ConfigError
 from lamina.penalties.base import Penalty, WeightedSum
 from lamina.penalties.l2 import L2
+from lamina.training.backprop_graph import Builder, stack, why_not_stack, width_given, width_read
 from lamina.training.backprop_loss import build_loss
-from lamina.training.backprop_nodes import Node, Sheet, build_node, why_not
+from lamina.training.backprop_nodes import Sheet
 from lamina.training.fused_update import fused_update
 from lamina.training.objective import Objective, Supervised
 from lamina.training.state import copy_state
@@ -24,22 +25,24 @@ OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
 
 
 class BackpropStep:
-    """θ ← optimizer(θ, ∇_θ L) with ∇_θ L by back-propagation through a stack of nodes, no autograd.
+    """θ ← optimizer(θ, ∇_θ L) with ∇_θ L by back-propagation through a graph of nodes, no autograd.
 
         forward    y⁽⁰⁾ = x,  y⁽ᵏ⁾ = f⁽ᵏ⁾(y⁽ᵏ⁻¹⁾; w⁽ᵏ⁾)           L = loss(y⁽ᴷ⁾, target) + ½ c ‖W‖²
         backward   δ⁽ᴷ⁾ = ∂L/∂y⁽ᴷ⁾,  δ⁽ᵏ⁻¹⁾ = (∂y⁽ᵏ⁾/∂y⁽ᵏ⁻¹⁾)ᵀ δ⁽ᵏ⁾   and beside it  ∂L/∂w⁽ᵏ⁾ = (∂y⁽ᵏ⁾/∂w⁽ᵏ⁾)ᵀ δ⁽ᵏ⁾
 
-    The nodes are in ``backprop_nodes``, the loss in ``backprop_loss``. Results are those of ``GradientStep`` up to
-    rounding; what is saved is the bookkeeping and the memory traffic of a general engine: buffers are made once for
-    each batch size, and all parameters live in one vector, weights first and then biases, that is updated as two
-    ranges. The model's own parameters become views of that vector and its gradient's: ``state_dict``,
-    ``load_state_dict``, evaluation and ``p.grad`` work as ever, but moving the model to another device or dtype
-    afterwards parts it from this step, and forward hooks are not called.
+    The nodes are in ``backprop_nodes``, the loss in ``backprop_loss``; residual, highway and skip connections, where a
+    result has several readers and its δ is the sum of theirs, in ``backprop_graph``. Results are those of
+    ``GradientStep`` up to rounding; what is saved is the bookkeeping and the memory traffic of a general engine:
+    buffers are made once for each batch size, and all parameters live in one vector, weights first and then biases,
+    that is updated as two ranges. The model's own parameters become views of that vector and its gradient's:
+    ``state_dict``, ``load_state_dict``, evaluation and ``p.grad`` work as ever, but moving the model to another device
+    or dtype afterwards parts it from this step, and forward hooks are not called.
 
     Dropout masks come from PyTorch's global generator, as those of ``nn.Dropout`` do, but are other masks.
 
     Args:
-        model: ``nn.Sequential`` (or a subclass with its ``forward``) of layers that ``supports`` accepts, on the CPU.
+        model: ``nn.Sequential`` (or a subclass with its ``forward``) of layers, ``Residual``, ``Highway`` and
+            ``SkipConnections`` that ``supports`` accepts, on the CPU.
         objective: ``Supervised``, without a penalty or with a multiple of ``L2()``.
         make_optimizer: Called once with at most two groups: the vector of all parameters of two or more axes, with
             ``weight_decay``, and the vector of the others, without.
@@ -95,15 +98,12 @@ class BackpropStep:
         layers = stack(model)
         if isinstance(layers, str):
             return layers
-        begun, width = False, None
-        for position, (name, layer) in enumerate(layers):
-            reason = why_not(name, layer, position == 0, begun)
-            if reason is not None:
-                return reason
-            begun = begun or isinstance(layer, nn.Linear)
-            width = getattr(layer, "out_features", width)
-        if width != objective.likelihood.n_outputs:
-            return f"the likelihood reads {objective.likelihood.n_outputs} outputs and the stack has {width}"
+        reason = why_not_stack(layers)
+        if reason is not None:
+            return reason
+        width = width_given(layers)
+        if width is not None and width != objective.likelihood.n_outputs:
+            return _other_width(objective, width)
         return _why_not_parameters(model)
 
     def __call__(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -121,9 +121,9 @@ class BackpropStep:
         plan = self._plans.get(inputs.shape) or self._new_plan(inputs)
         if inputs.dtype is not self.flat.dtype:
             inputs = inputs.to(self.flat.dtype)
-        outputs = plan.forward(Sheet(inputs, inputs.numpy()))
+        outputs = plan.chain.forward(Sheet(inputs, inputs.numpy()))
         loss, delta = plan.loss(outputs, targets, weights)
-        plan.backward(delta)
+        plan.chain.parameter_gradient(delta)  # below the first layer with parameters nobody needs a derivative
         scalars = {"loss": loss}
         if self.objective.penalty is not None:
             scalars = self._add_penalty(loss)
@@ -174,7 +174,7 @@ class _Plan:
         layers = stack(model)
         assert not isinstance(layers, str)
         n, width = inputs.shape[0], inputs[:1].numel()
-        wanted = next(layer.in_features for _, layer in layers if hasattr(layer, "in_features"))
+        wanted = width_read(layers)
         flattened = any(isinstance(layer, nn.Flatten) for _, layer in layers)
         if width != wanted or (inputs.ndim != 2 and not flattened):
             raise ConfigError(
@@ -183,33 +183,14 @@ class _Plan:
                 mend="check the network's number of inputs",
             )
         self.loss = build_loss(objective.likelihood, n, flat.dtype)
-        self.nodes = []
-        for _, layer in layers:
-            by_columns = layer is layers[-1][1] and self.loss.by_columns
-            node, width = build_node(layer, flat.gradient_of, n, width, flat.dtype, by_columns=by_columns)
-            self.nodes.append(node)
-        # Below the first layer with parameters nobody needs a derivative.
-        lowest = next(i for i, (_, layer) in enumerate(layers) if next(layer.parameters(), None) is not None)
-        self.forwards = [node.forward for node in self.nodes]
-        above = self.nodes[:lowest:-1]
-        self.backwards = [(node.parameter_gradient if _has_weights(node) else None, node.backward) for node in above]
-        self.last_gradient = self.nodes[lowest].parameter_gradient
-
-    def forward(self, y: Sheet) -> Sheet:
-        for forward in self.forwards:
-            y = forward(y)
-        return y
-
-    def backward(self, delta: Sheet) -> None:
-        for parameter_gradient, backward in self.backwards:
-            if parameter_gradient is not None:
-                parameter_gradient(delta)
-            delta = backward(delta)
-        self.last_gradient(delta)
+        builder = Builder(flat.gradient_of, n, flat.dtype)
+        self.chain, given = builder.chain(layers, width, by_columns=self.loss.by_columns)
+        if given != objective.likelihood.n_outputs:
+            raise ConfigError(_other_width(objective, given), where="BackpropStep", mend="check the last layer")
 
 
-def _has_weights(node: Node) -> bool:
-    return type(node).parameter_gradient is not Node.parameter_gradient
+def _other_width(objective: Supervised, width: int) -> str:
+    return f"the likelihood reads {objective.likelihood.n_outputs} outputs and the stack has {width}"
 
 
 class FlatParameters:
@@ -260,35 +241,6 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
         (wide if p.ndim >= 2 else narrow).append(p)
     pairs = ((wide, weight_decay), (narrow, 0.0))
     return [{"params": part, "weight_decay": decay} for part, decay in pairs if part]
-
-
-def stack(model: nn.Module) -> list[tuple[str, nn.Module]] | str:
-    """Return the layers of a plain stack with their names, nested sequences opened; or why it is none."""
-    if _hooked(model):
-        return f"a hook is registered on {type(model).__name__}"
-    if not isinstance(model, nn.Sequential):
-        return f"{type(model).__name__} is no nn.Sequential"
-    if type(model).forward is not nn.Sequential.forward:
-        return f"{type(model).__name__} has a forward function of its own"
-    layers: list[tuple[str, nn.Module]] = []
-    for name, child in model._modules.items():  # named_children() would pass over a layer that occurs again
-        assert child is not None
-        if isinstance(child, nn.Sequential):
-            inner = stack(child)
-            if isinstance(inner, str):
-                return inner
-            layers += [(f"{name}.{below}", layer) for below, layer in inner]
-        elif _hooked(child):
-            return f'a hook is registered on layer "{name}"'
-        else:
-            layers.append((name, child))
-    return layers
-
-
-def _hooked(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
 
 
 def _why_not_parameters(model: nn.Module) -> str | None:

@@ -26,6 +26,7 @@ def evaluate(
     run: str,
     source: str,
     *,
+    refuse_below: float = 0.0,
     data_dir: str | None = None,
     settings: Settings | None = None,
     display: Display | None = None,
@@ -35,12 +36,14 @@ def evaluate(
     Args:
         run: A run folder or a saved model.
         source: A table with the target columns, or a folder of pictures by class.
+        refuse_below: Score classes only where the model answers; see ``lamina.workflows.predict``.
         data_dir: Where named data sets lie.
         settings: How tables are read.
         display: Shows the figures.
 
     Returns:
-        Target name to metric to ``value``, ``low``, ``high`` (95 % bootstrap interval), and ``rows``.
+        Target name to metric to ``value``, ``low``, ``high`` (95 % bootstrap interval), and ``rows``; with
+        ``refuse_below`` also how many are ``answered``.
     """
     display = display or Silent()
     predictor = Predictor.load(run)
@@ -52,20 +55,26 @@ def evaluate(
     answers = predictor.read(outputs)
     columns = [_target_column(data, target, shown(source, 200)) for target in predictor.targets]
     encoded = encode_targets(predictor.targets, columns)
+    kept = ~predictor.refused(outputs, refuse_below) if refuse_below else np.ones(len(outputs), dtype=bool)
     nll = -predictor.log_prob(outputs, encoded) if len(answers) == 1 else None
     result: dict[str, Any] = {}
     for i, answer in enumerate(answers):
         target = answer.target
         kind = kind_of(target)
         codes = (encoded if encoded.ndim == 1 else encoded[:, i]).numpy()
+        n = len(codes)
         if kind == "classes":
-            scores = scores_for(kind, codes.astype(np.int64), probabilities=answer.probabilities, nll=nll)
+            assert answer.probabilities is not None
+            n, own = int(kept.sum()), None if nll is None else nll[kept]
+            scores = scores_for(kind, codes[kept].astype(np.int64), probabilities=answer.probabilities[kept], nll=own)
         else:
             scores = scores_for(kind, np.asarray(target.decode(codes)), mean=answer.prediction, nll=nll)
         result[target.name] = {m: {"value": s.value, "low": s.low, "high": s.high} for m, s in scores.items()}
         row = {m: (s.value, s.low, s.high) for m, s in scores.items() if s.value is not None}
-        display.scores(f"{target.name}, {len(codes):,} examples", [BaselineRow("this model", row)])
-    return {"rows": int(inputs.shape[0]), "scores": result}
+        of = "" if n == len(codes) else f" of {len(codes):,}"
+        display.scores(f"{target.name}, {n:,}{of} examples", [BaselineRow("this model", row)])
+    answered = {"answered": int(kept.sum())} if refuse_below else {}
+    return {"rows": int(inputs.shape[0]), **answered, "scores": result}
 
 
 def _open(source: str, predictor: Predictor, settings: Settings, data_dir: str | None) -> Table | ImageSet:

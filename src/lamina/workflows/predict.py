@@ -49,6 +49,7 @@ def predict(
     *,
     output: str | None = None,
     strict: bool = False,
+    refuse_below: float = 0.0,
     raw: bool = False,
     overwrite: bool = False,
     as_json: bool = False,
@@ -64,6 +65,8 @@ def predict(
         output: A ``.csv``, ``.tsv`` or ``.parquet`` file; standard output as CSV if not given. It appears only when it
             is whole.
         strict: Refuse missing cells in columns that had none in training, and unseen categories.
+        refuse_below: Leave the prediction of a class empty where its probability is below this; of several targets that
+            are classes, where the probability that all are right is.
         raw: Leave text cells as they are, also those that a spreadsheet would run as formulas.
         overwrite: Replace ``output`` if it exists.
         as_json: Write one JSON object a row to standard output.
@@ -82,7 +85,8 @@ def predict(
     predictor = Predictor.load(run)
     data = _open(source, predictor, settings or Settings(), data_dir)
     inputs, report = predictor.prepare(data, strict=strict)
-    answers = predictor.read(predictor.outputs(inputs))
+    outputs = predictor.outputs(inputs)
+    answers = predictor.read(outputs, refuse_below=refuse_below)
     several = len(answers) > 1
     columns: dict[str, Any] = dict(data.columns) if isinstance(data, Table) else {"file": _files(data)}
     said: dict[str, np.ndarray] = {}
@@ -96,7 +100,8 @@ def predict(
                 mend="rename it, or leave it out",
             )
     table = pa.table({**columns, **{name: pa.array(values) for name, values in said.items()}})
-    summary = tuple(summarise(report))
+    refused = int(predictor.refused(outputs, refuse_below).sum()) if refuse_below else 0
+    summary = (*summarise(report), *_refused(refused, table.num_rows, refuse_below))
     for text in summary:
         display.fact("note", "", text)
     marked = 0
@@ -119,6 +124,11 @@ def predict(
         else:
             write_file(output, pieces, overwrite=overwrite)
     return PredictResult(table.num_rows, output, summary, marked)
+
+
+def _refused(count: int, of: int, threshold: float) -> Iterator[str]:
+    if threshold:
+        yield f"{count:,} of {of:,} answers are refused: less sure than {threshold:g}"
 
 
 def _open(source: str, predictor: Predictor, settings: Settings, data_dir: str | None) -> Table | ImageSet:
