@@ -34,6 +34,7 @@ from lamina.likelihoods import Bernoulli
 from lamina.nn import linear
 from lamina.optim.hessian_free import HessianFree
 from lamina.optim.kfac import KFAC
+from lamina.optim.lbfgs import LBFGS
 from timing import environment, pin, read_lines, write_line
 
 WIDTHS = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
@@ -78,6 +79,11 @@ def hessian_free(net: nn.Module) -> HessianFree:
     )
 
 
+def torch_lbfgs(net: nn.Module) -> torch.optim.LBFGS:
+    """PyTorch's own, with as many iterations a batch and pairs as ours."""
+    return torch.optim.LBFGS(net.parameters(), max_iter=10, history_size=20, line_search_fn="strong_wolfe")
+
+
 ENTRANTS: dict[str, Entrant] = {
     "adam 5e-4": adam(5e-4),
     "adam 1e-3": adam(1e-3),
@@ -85,6 +91,8 @@ ENTRANTS: dict[str, Entrant] = {
     "K-FAC": kfac(500, 600, damping=10.0),
     "K-FAC, lambda from 1e-8": kfac(500, 600, damping=10.0, bounds=(1e-8, 1e8)),
     "K-FAC, batch 2000": kfac(2000, 300, damping=10.0),
+    "torch.optim.LBFGS": Entrant(torch_lbfgs, 4000, 36, 2),
+    "L-BFGS": Entrant(lambda net: LBFGS(net.parameters(), memory=20, iterations=10), 4000, 36, 2),
     "Hessian-free": Entrant(hessian_free, 4000, 100, 4),
 }
 

@@ -27,9 +27,10 @@ class Power:
         d(-log p)/dµ = -ψ / s,   d(-log p)/dr = (1 - z ψ) (1 + (r/14)²)^(-3/2),   ψ = R |z|^(R-1) sign(z)
 
     R = 1 is ``Laplace`` of the same scale; R = 2 is ``Gaussian`` of the standard deviation s / √2. The smaller R, the
-    less an outlier pulls. With a fixed ``scale`` the outputs are the T centres; with ``scale=None`` T centres, then T
-    raw log-scales r, bounded as in ``Gaussian``. For R < 2 the second derivative by µ is infinite at y = µ; there
-    automatic differentiation is given 0.
+    less an outlier pulls. Σ_t |z_t|^R is the course's ‖z‖^R for one target; of several, each has a density of its own,
+    as in ``Gaussian``, where ‖z‖² is the same sum. With a fixed ``scale`` the outputs are the T centres; with
+    ``scale=None`` T centres, then T raw log-scales r, bounded as in ``Gaussian``. For R < 2 the second derivative by µ
+    is infinite at y = µ; there automatic differentiation is given 0.
 
     Args:
         exponent: R in [1, 2].
