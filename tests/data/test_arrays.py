@@ -66,9 +66,11 @@ class TestVectors:
         x[3, 2] = np.inf
         assert refusal(saved(tmp_path, x=x, y=np.arange(5)), allow_missing=True).startswith("inf in row 3, column 2")
 
-    def test_nan_target(self, tmp_path):
+    def test_a_target_may_be_missing_but_not_infinite(self, tmp_path):
         y = np.array([0.0, np.nan, 1.0])
-        assert refusal(saved(tmp_path, x=np.eye(3), y=y), allow_missing=True) == "nan in row 1 of y (counted from 0)"
+        assert np.isnan(read_npz(saved(tmp_path, x=np.eye(3), y=y)).y).tolist() == [False, True, False]
+        y[2] = np.inf
+        assert refusal(saved(tmp_path, x=np.eye(3), y=y), allow_missing=True) == "inf in row 2 of y (counted from 0)"
 
 
 class TestRefused:

@@ -110,3 +110,30 @@ def test_refusals() -> None:
         LabelledAndUnlabelled(labelled, x[:0], n_labelled=1, n_unlabelled=1)
     with pytest.raises(ConfigError, match="labelled inputs are"):
         LabelledAndUnlabelled(labelled, torch.zeros(5, 3), n_labelled=1, n_unlabelled=1)
+
+
+def test_changes_follow_the_round_of_a_labelled_row_and_the_epoch_of_the_others() -> None:
+    """The change writes down what it is told: each row's number, and the round or the epoch."""
+
+    def change(inputs: torch.Tensor, indices: torch.Tensor, number: int) -> torch.Tensor:
+        assert len(inputs) == len(indices) > 0
+        told = torch.stack([indices.to(inputs.dtype), torch.full((len(inputs),), float(number))], dim=1)
+        return torch.cat([inputs, told], dim=1)
+
+    n_l, n_u, per_l = 7, 23, 3
+    plain, changed = make(n_l, n_u, per_l), make(n_l, n_u, per_l)
+    changed.augment = change
+    drawn = 0
+    for epoch in range(4):
+        for before, after in zip(plain.batches(epoch), changed.batches(epoch), strict=True):
+            x = after.inputs
+            assert torch.equal(x[:, :1], before.inputs)
+            for row in x[:per_l]:  # labelled: its own number, and how often all rows were gone round
+                assert row[1] == row[0] and row[2] == drawn // n_l
+                drawn += 1
+            assert torch.equal(x[per_l:, 1], x[per_l:, 0] - 1000 + n_l)
+            assert (x[per_l:, 2] == epoch).all()
+    whole = [batch.inputs for batch in changed.batches(2)]
+    for start in range(len(changed)):
+        for here, there in zip(changed.batches(2, start), whole[start:], strict=True):
+            assert torch.equal(here.inputs, there)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lamina.data.images.imageset import ImageSet
 from lamina.data.images.store import available_memory
+from lamina.data.without_target import NO_CLASS, without_target
 from lamina.errors import DataError, MachineError, shown
 
 _MEND_SAVE = "save it with numpy.savez(file, x=inputs, y=targets)"
@@ -27,7 +28,8 @@ class Arrays:
     Args:
         name: The file's name without its ending.
         x: (N, D) ``float64``; finite, or with NaN for missing values where that was allowed.
-        y: (N,) or (N, T): numbers, booleans, or text; None where the file has none.
+        y: (N,) or (N, T): numbers, booleans, or text; NaN and empty text stand for no target; None where the file has
+            none.
         notes: What was done, for the person who gave the file.
     """
 
@@ -42,6 +44,7 @@ def read_npz(
     *,
     allow_missing: bool = False,
     need_targets: bool = True,
+    unlabelled: bool = False,
     memory_limit: int | None = None,
 ) -> Arrays | ImageSet:
     """Read ``x`` and ``y`` from an ``.npz`` file.
@@ -49,12 +52,14 @@ def read_npz(
     A two-axis ``x`` gives ``Arrays``. Three axes (N, H, W) or four, (N, C, H, W) or (N, H, W, C) with 1 or 3 channels,
     give pictures: whole numbers 0 to 255 as they are, floating-point numbers 0 to 255 rounded, and if none is above
     1 they are taken as 0 to 1 and multiplied by 255 first. Whole-number, boolean and text targets of pictures are
-    classes, floating-point ones numbers. Nothing is ever unpickled.
+    classes, floating-point ones numbers. An example without a class has the code -1: by an empty text, or by -1 where
+    ``without_target`` takes it so. Nothing is ever unpickled.
 
     Args:
         path: The file.
         allow_missing: Whether NaN in a two-axis ``x`` stands for a missing value, instead of being refused.
         need_targets: Whether a file without ``y`` is refused (at predict it need not have one).
+        unlabelled: Whether pictures without a class were asked for, to be left out or learnt from.
         memory_limit: Most bytes that ``x`` and ``y`` may take unpacked; half of what is available by default.
 
     Returns:
@@ -86,9 +91,9 @@ def read_npz(
             )
         if y.ndim > 2:
             raise DataError(f"y has {y.ndim} axes {y.shape}", where=where, mend="give y as (N,) or (N, T)")
-        _refuse_not_finite(y, "y", where, missing=False)
+        _refuse_not_finite(y, "y", where, missing=True)
     if x.ndim in {3, 4}:
-        return _pictures(x, y, path.stem, where)
+        return _pictures(x, y, path.stem, where, unlabelled)
     if x.ndim == 1:
         x = x[:, None]
         notes.append("x has one axis: read as one column")
@@ -167,7 +172,7 @@ def _refuse_not_finite(array: NDArray[Any], key: str, where: str, *, missing: bo
     )
 
 
-def _pictures(x: NDArray[Any], y: NDArray[Any] | None, name: str, where: str) -> ImageSet:
+def _pictures(x: NDArray[Any], y: NDArray[Any] | None, name: str, where: str, unlabelled: bool) -> ImageSet:
     notes = []
     if x.ndim == 3:
         x = x[:, None]
@@ -183,7 +188,7 @@ def _pictures(x: NDArray[Any], y: NDArray[Any] | None, name: str, where: str) ->
         )
     if 0 in x.shape:
         raise DataError(f"x has shape {x.shape}: no pixels", where=where, mend=_MEND_SAVE)
-    labels, classes = _targets(y, where)
+    labels, classes = _targets(y, where, unlabelled)
     pixels, pixel_note = _to_bytes(x, where)
     return ImageSet(name, pixels, labels, classes, notes=(*notes, *pixel_note))
 
@@ -209,7 +214,7 @@ def _to_bytes(x: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], Sequence[
     return out, [f"floating-point pixels from {span} rounded to 8 bits"]
 
 
-def _targets(y: NDArray[Any] | None, where: str) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+def _targets(y: NDArray[Any] | None, where: str, unlabelled: bool) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
     if y is None:
         return None, ()
     if y.ndim != 1:
@@ -218,5 +223,8 @@ def _targets(y: NDArray[Any] | None, where: str) -> tuple[NDArray[Any] | None, t
         return y.astype(np.float64), ()
     if y.dtype.kind == "S":
         y = np.char.decode(y, "utf-8", "backslashreplace")
-    values, codes = np.unique(y, return_inverse=True)
-    return codes.astype(np.int64), tuple(str(value) for value in values.tolist())
+    gone = without_target(y, asked=unlabelled)
+    values, found = np.unique(y[~gone], return_inverse=True)
+    codes = np.full(len(y), NO_CLASS, np.int64)
+    codes[~gone] = found
+    return codes, tuple(str(value) for value in values.tolist())

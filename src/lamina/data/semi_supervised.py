@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lamina.data.batch import Batch
-from lamina.data.stream import epoch_order
+from lamina.data.stream import Augmentation, epoch_order
 from lamina.errors import ConfigError
 
 
@@ -33,6 +33,8 @@ class LabelledAndUnlabelled:
         n_labelled: Labelled rows a batch; at most L of them.
         n_unlabelled: Unlabelled rows a batch.
         seed: Decides both orders together with the epoch.
+        augment: Applied to each batch on ``device``. A labelled row changes anew in each round; its number is its own,
+            that of an unlabelled row stands behind those of all labelled ones.
         device: Where batches are wanted.
 
     Attributes:
@@ -50,6 +52,7 @@ class LabelledAndUnlabelled:
         n_labelled: int,
         n_unlabelled: int,
         seed: int = 0,
+        augment: Augmentation | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         where = "LabelledAndUnlabelled"
@@ -71,7 +74,7 @@ class LabelledAndUnlabelled:
             )
         self.labelled, self.unlabelled, self.targets = labelled, unlabelled, labelled.targets
         self.n_labelled, self.n_unlabelled = min(n_labelled, labelled.size), min(n_unlabelled, len(unlabelled))
-        self.seed, self.device = seed, torch.device(device)
+        self.seed, self.augment, self.device = seed, augment, torch.device(device)
         self._steps = -(-len(unlabelled) // self.n_unlabelled)
         self.n_examples = len(unlabelled) + self._steps * self.n_labelled
 
@@ -93,7 +96,29 @@ class LabelledAndUnlabelled:
             begin = (position - start) * self.n_labelled
             mine = rounds[begin : begin + self.n_labelled]
             others = order[position * self.n_unlabelled : (position + 1) * self.n_unlabelled]
-            yield self._batch(mine, others).to(self.device)
+            batch = self._batch(mine, others).to(self.device)
+            if self.augment is not None:
+                batch = batch._replace(inputs=self._changed(batch.inputs, mine, others, begun + begin, epoch))
+            yield batch
+
+    def _changed(self, inputs: Tensor, mine: Tensor, others: Tensor, drawn: int, epoch: int) -> Tensor:
+        """Return the inputs of a batch with the labelled rows changed by their round, the others by the epoch.
+
+        Args:
+            inputs: Of the batch.
+            mine: Its labelled rows.
+            others: Its unlabelled rows.
+            drawn: How many labelled rows were drawn before it.
+            epoch: Number of the pass.
+        """
+        assert self.augment is not None
+        size, n_l = self.labelled.size, len(mine)
+        first = drawn // size
+        cut = min(n_l, (first + 1) * size - drawn)  # at most as many rows as there are: two rounds at most
+        pieces = [self.augment(inputs[:cut], mine[:cut], first)]
+        if cut < n_l:
+            pieces.append(self.augment(inputs[cut:n_l], mine[cut:], first + 1))
+        return torch.cat([*pieces, self.augment(inputs[n_l:], others + size, epoch)])
 
     def _batch(self, mine: Tensor, others: Tensor) -> Batch:
         n, n_l = len(mine) + len(others), len(mine)

@@ -17,6 +17,7 @@ from lamina.data.images.imageset import PART_NAMES, TRAIN, ImageSet
 from lamina.data.images.listing import Listing, few, list_classes, list_files
 from lamina.data.images.store import room_for_pixels
 from lamina.data.spec import ImageSpec
+from lamina.data.without_target import NO_CLASS
 from lamina.errors import ConfigError, DataError, shown
 
 DEFAULT_SIDE = 64  # pixels a side where the pictures differ in size and none is asked for
@@ -36,6 +37,7 @@ def read_image_folder(
     cache: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     min_classes: int = 2,
+    unlabelled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageSet:
     """Read ``root/class/*`` or ``root/{train,valid,test}/class/*``.
@@ -54,6 +56,8 @@ def read_image_folder(
         cache: Folder for that file.
         classes: The class names in the order of their codes, where a model fixes them; others are refused.
         min_classes: Refuse fewer class folders than this.
+        unlabelled: Whether the folder ``unlabelled`` beside those of the training pictures is no class; its pictures
+            have the code -1.
         progress: Called with (pictures decoded, pictures in all).
 
     Returns:
@@ -65,7 +69,7 @@ def read_image_folder(
     """  # noqa: DOC502
     root = Path(path)
     wanted = _checked_size(size)
-    listing = list_classes(root, classes=classes, min_classes=min_classes)
+    listing = list_classes(root, classes=classes, min_classes=min_classes, unlabelled=unlabelled)
     with pillow_limits(max_pixels):
         headers, bad = _for_each(
             listing.files,
@@ -282,10 +286,11 @@ def _twins(
         first.setdefault(digest, []).append(row)
     groups = [rows for rows in first.values() if len(rows) > 1]
     warned = []
-    conflicts = [rows for rows in groups if len({int(labels[row]) for row in rows}) > 1]
+    conflicts = [rows for rows in groups if len({int(labels[row]) for row in rows} - {NO_CLASS}) > 1]
     if conflicts:
         shown_pairs = []
-        for rows in conflicts[:3]:
+        for every in conflicts[:3]:
+            rows = [row for row in every if labels[row] != NO_CLASS]
             other = next(row for row in rows if labels[row] != labels[rows[0]])
             shown_pairs.append(f"{few([names[rows[0]]])} = {few([names[other]])}")
         more = ", ..." if len(conflicts) > 3 else ""
@@ -305,7 +310,7 @@ def _twins(
 def _refuse_empty_classes(root: Path, listing: Listing, kept: Sequence[int], bad: dict[int, DataError]) -> None:
     if not bad:
         return
-    present = {listing.labels[i] for i in kept}
+    present = {listing.labels[i] for i in kept} | {NO_CLASS}
     for i in sorted(bad):
         if listing.labels[i] not in present:
             name = listing.classes[listing.labels[i]]

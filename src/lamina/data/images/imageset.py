@@ -25,7 +25,8 @@ class ImageSet:
     Args:
         name: What messages call the set: a data set's name or a folder's.
         pixels: (N, C, H, W) ``uint8``, C = 1 (grey) or 3 (red, green, blue); may be a read-only memory map.
-        labels: (N,) ``int64`` codes into ``classes``, or ``float64`` targets, or None where there are none.
+        labels: (N,) ``int64`` codes into ``classes``, -1 for a picture without a class; or ``float64`` targets; or None
+            where there are none.
         classes: Class names in the order of their codes; empty for numbers and for unlabelled pictures.
         paths: N relative file names for showing and messages, or None for pictures that never were files.
         part: (N,) ``int8``: 0 train, 1 valid, 2 test, where the source fixes the division; else None.

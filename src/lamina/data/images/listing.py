@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lamina.data.images.decode import SUFFIXES
 from lamina.data.images.imageset import PART_NAMES, TEST, TRAIN, VALID
+from lamina.data.without_target import NO_CLASS
 from lamina.errors import DataError, MachineError, shown
 
 PARTS = {
@@ -17,6 +18,8 @@ PARTS = {
     "valid": VALID, "val": VALID, "validation": VALID,
     "test": TEST, "testing": TEST,
 }  # fmt: skip
+WITHOUT_CLASS = frozenset({"unlabelled", "unlabeled"})
+"""Names of the folder beside the class folders whose pictures have no class, where that is asked for."""
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _LAYOUT = "one folder for each class with its pictures inside, such as photos/cat/1.jpg and photos/dog/1.jpg"
 
@@ -28,7 +31,7 @@ class Listing:
     Args:
         files: Where each file is.
         shown: Its name relative to the root, as text that can be printed and stored.
-        labels: Index of its class; empty where folders mean nothing.
+        labels: Index of its class, -1 for none; empty where folders mean nothing.
         parts: 0 train, 1 valid, 2 test; empty where the folder has no such division.
         classes: Names of the class folders, sorted.
         others: Names of files that are no pictures by their ending.
@@ -60,13 +63,17 @@ def few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(shown(name) for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
-def list_classes(root: Path, *, classes: Sequence[str] | None = None, min_classes: int = 2) -> Listing:
+def list_classes(
+    root: Path, *, classes: Sequence[str] | None = None, min_classes: int = 2, unlabelled: bool = False
+) -> Listing:
     """List ``root/class/*`` or ``root/{train,valid,test}/class/*``.
 
     Args:
         root: The folder.
         classes: The names that are allowed, in the order of their codes; None takes those found, sorted.
         min_classes: Refuse fewer class folders than this.
+        unlabelled: Whether a folder ``unlabelled`` beside the class folders, those of the training part where there are
+            parts, holds pictures without a class; else it is a class.
 
     Returns:
         The files with their classes and parts.
@@ -85,10 +92,14 @@ def list_classes(root: Path, *, classes: Sequence[str] | None = None, min_classe
             where=where,
             mend=f"move them into a class folder ({few(folders)}) or out of this one",
         )
-    if "train" in {name.lower() for name in folders} and all(name.lower() in PARTS for name in folders):
-        return _list_parts(root, folders, classes, min_classes)
-    found = Listing(classes=_class_names(folders, root, classes, min_classes))
-    _list_classes_into(found, root, root, folders)
+    named, free = _apart(folders, unlabelled)
+    if "train" in {name.lower() for name in named} and all(name.lower() in PARTS for name in named):
+        if free:
+            train = next(name for name in named if name.lower() == "train")
+            raise DataError(f"{free[0]}/ lies beside {train}/", where=where, mend=f"move it into {train}/")
+        return _list_parts(root, folders, classes, min_classes, unlabelled)
+    found = Listing(classes=_class_names(named, root, classes, min_classes))
+    _list_classes_into(found, root, root, _codes(found, named, free))
     return found
 
 
@@ -117,7 +128,21 @@ def list_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     return found
 
 
-def _list_parts(root: Path, folders: list[str], classes: Sequence[str] | None, min_classes: int) -> Listing:
+def _apart(folders: list[str], unlabelled: bool) -> tuple[list[str], list[str]]:
+    # The class folders, and those of pictures without a class.
+    free = [name for name in folders if unlabelled and name.lower() in WITHOUT_CLASS]
+    return [name for name in folders if name not in free], free
+
+
+def _codes(found: Listing, names: list[str], free: list[str]) -> dict[str, int]:
+    # Folder to the code of its pictures, in the order of the codes; those without a class come last.
+    known = {name: found.classes.index(name) for name in sorted(names, key=found.classes.index)}
+    return known | dict.fromkeys(free, NO_CLASS)
+
+
+def _list_parts(
+    root: Path, folders: list[str], classes: Sequence[str] | None, min_classes: int, unlabelled: bool
+) -> Listing:
     of_part: dict[int, str] = {}
     inside: dict[str, list[str]] = {}
     for name in folders:
@@ -136,6 +161,7 @@ def _list_parts(root: Path, folders: list[str], classes: Sequence[str] | None, m
                 where=shown(root / name, 200),
                 mend=f"inside {name}/ make {_LAYOUT}",
             )
+    inside[of_part[TRAIN]], free = _apart(inside[of_part[TRAIN]], unlabelled)
     union = sorted({name for names in inside.values() for name in names})
     unseen = sorted(set(union) - set(inside[of_part[TRAIN]]))
     if unseen and classes is None:
@@ -146,25 +172,31 @@ def _list_parts(root: Path, folders: list[str], classes: Sequence[str] | None, m
         )
     found = Listing(classes=_class_names(union, root, classes, min_classes))
     places = [root / part / name for part, names in inside.items() for name in ("", *names)]
+    places += [root / of_part[TRAIN] / name for name in free]
     reserved = frozenset(_identity(place) for place in places)
     for part in sorted(of_part):
         before = len(found.files)
-        _list_classes_into(found, root, root / of_part[part], inside[of_part[part]], reserved)
+        codes = _codes(found, inside[of_part[part]], free if part == TRAIN else [])
+        _list_classes_into(found, root, root / of_part[part], codes, reserved)
         found.parts += [part] * (len(found.files) - before)
     return found
 
 
 def _list_classes_into(
-    found: Listing, root: Path, folder: Path, names: list[str], reserved: frozenset[tuple[int, int]] = frozenset()
+    found: Listing,
+    root: Path,
+    folder: Path,
+    codes: dict[str, int],
+    reserved: frozenset[tuple[int, int]] = frozenset(),
 ) -> None:
     # ``reserved`` are folders that a link inside a class must not lead into: the other parts.
-    seen = {_identity(root), _identity(folder), *(_identity(folder / name) for name in names)} | reserved
-    for name in sorted(names, key=found.classes.index):
+    seen = {_identity(root), _identity(folder), *(_identity(folder / name) for name in codes)} | reserved
+    for name, code in codes.items():
         before = len(found.files)
         _walk(found, root, folder / name, seen)
         if len(found.files) == before:
             raise DataError("the class folder holds no pictures", where=shown(folder / name, 200), mend=_endings())
-        found.labels += [found.classes.index(name)] * (len(found.files) - before)
+        found.labels += [code] * (len(found.files) - before)
 
 
 def _class_names(
@@ -195,6 +227,8 @@ def _class_names(
                 mend="rename or remove the folder",
             )
         return tuple(classes)
+    if not folders:
+        raise DataError("all pictures are without a class", where=where, mend=f"add {_LAYOUT}")
     if len(folders) < min_classes:
         only = folders[0]
         inner = sorted(entry.name for entry in os.scandir(root / only) if entry.is_dir())

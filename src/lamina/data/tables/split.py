@@ -18,7 +18,7 @@ _MIX = np.uint64(0xFF51AFD7ED558CCD)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions of the rows of each part, rising; together all rows, each once.
+    """Positions of the rows of each part, rising; together all rows that have a target, each once.
 
     Args:
         train: int64, (n_train,).

@@ -43,6 +43,7 @@ class Table:
         first_line: Line of row 0 when ``lines`` is None.
         unit: What ``lines`` counts: ``line`` of a text file, ``row`` of anything else.
         mixed: Columns that hold one label both as a number and as text, with the label.
+        marked: Columns in which -1 stood for a missing cell.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Table:
     first_line: int = 1
     unit: str = "row"
     mixed: Mapping[str, str] = field(default_factory=dict)
+    marked: frozenset[str] = frozenset()
 
     @property
     def n_rows(self) -> int:
@@ -87,6 +89,20 @@ class Table:
         lines = index + self.first_line if self.lines is None else self.lines[index]
         taken = {name: column.take(pa.array(index)) for name, column in self.columns.items()}
         return replace(self, columns=taken, lines=lines)
+
+    def joined(self, other: Table) -> Table:
+        """Return the table of these rows, then those of another table that was taken from the same one.
+
+        Returns:
+            A new table of the same columns; each row still knows its line.
+        """
+        tables = (self, other)
+        lines = [np.arange(t.n_rows) + t.first_line if t.lines is None else t.lines for t in tables]
+        both = {
+            name: pa.chunked_array([*chunks(column), *chunks(other.columns[name])], column.type)
+            for name, column in self.columns.items()
+        }
+        return replace(self, columns=both, lines=np.concatenate(lines))
 
     def select(self, names: Iterable[str]) -> Table:
         """Return the table of the columns ``names``, in that order.

@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 Task = Literal["classes", "number", "count"]
-_FEW_INTEGERS = 20
+FEW_INTEGERS = 20
+"""Up to so many different whole numbers are taken as classes."""
 
 
 def unlabelled(table: Table, column: str) -> np.ndarray:
@@ -95,7 +96,8 @@ def infer_target(
         raise DataError(
             f"the target is missing in {len(gone):,} row{many} ({table.unit}{many} {lines})",
             where=f'{shown(table.name)} column "{shown(column)}"',
-            mend="fill it in, or leave these rows out: --drop-unlabelled",
+            mend="fill it in, or leave these rows out: --drop-unlabelled"
+            + (", or number the classes from 0 if -1 is one" if column in table.marked else ""),
         )
     if len(index) == 0:
         raise DataError("no rows with a target", where=f'{shown(table.name)} column "{shown(column)}"')
@@ -118,7 +120,7 @@ def _number_or_count(
     whole = bool((numbers == np.floor(numbers)).all()) and float(np.abs(numbers).max()) < 2**53
     if task is None and whole:
         ndifferent_values = len(np.unique(numbers))
-        if 2 <= ndifferent_values <= _FEW_INTEGERS and len(numbers) >= 2 * ndifferent_values:
+        if 2 <= ndifferent_values <= FEW_INTEGERS and len(numbers) >= 2 * ndifferent_values:
             return _classes(table, column, index, task=None, min_class=min_class)
     mean, variance = float(numbers.mean()), float(numbers.var())
     like_counts = whole and 0 <= numbers.min() <= 1 and 0 < mean <= 50 and 0.3 * mean <= variance <= 10 * mean
