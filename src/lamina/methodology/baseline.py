@@ -34,7 +34,7 @@ def complete(settings: Settings, problem: Problem) -> tuple[Settings, dict[str, 
     Reference: Goodfellow et al., Deep Learning, 2016, section 11.2.
     """
     chosen = _for_pictures(problem, settings) if problem.pictures else _for_tables(problem, settings)
-    _for_optimizer(chosen, settings, len(problem.split.train))
+    _for_optimizer(chosen, settings, problem.n_training)
     open_ones = {name: value for name, value in chosen.items() if getattr(settings, name) is None}
     whole = replace(settings, **{name: value for name, (value, _) in open_ones.items()})
     check_together(whole, problem, lambda: model_card(whole, problem))
@@ -57,7 +57,7 @@ def _for_optimizer(chosen: dict[str, tuple[Any, str]], settings: Settings, n: in
 
 
 def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
-    n = len(problem.split.train)
+    n = problem.n_training
     batch, updates = next((size, updates) for limit, size, updates in TABLE_PACE if n <= limit)
     epochs = max(20, min(600, updates // max(1, n // batch)))
     numbers = len(problem.targets) == 1 and isinstance(problem.targets[0], NumberTarget)
@@ -77,7 +77,9 @@ def _for_tables(problem: Problem, settings: Settings) -> dict[str, tuple[Any, st
             else ("valid_loss", "the likelihood of the validation part")
         ),
         "second_pass": (
-            ("retrain", "few rows: the validation part is worth learning from")
+            ("none", "the validation part has more targets than the training part is left")
+            if settings.labels is not None
+            else ("retrain", "few rows: the validation part is worth learning from")
             if n <= FEW_ROWS and len(problem.split.valid)
             else ("none", "many rows, or no validation part")
         ),
@@ -100,7 +102,7 @@ TABLE_PACE = [
 
 
 def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
-    n = len(problem.split.train)
+    n = problem.n_training
     convolutional = settings.model in {None, "resnet"}
     epochs = (10 if convolutional else 20) if n >= 20_000 else max(10, min(60, 70_000 // n))
     return {
@@ -127,8 +129,12 @@ def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, 
             else (0.0, "only for pictures of more than two classes")
         ),
         "augment": (
-            settings.model != "linear" or settings.augmentation is not None,
-            "small shifts keep the class of a picture" if settings.augmentation is None else "changes are named",
+            (settings.model != "linear" or settings.augmentation is not None) and settings.pairs == "none",
+            "pairs are of pictures as they are"
+            if settings.pairs != "none"
+            else "small shifts keep the class of a picture"
+            if settings.augmentation is None
+            else "changes are named",
         ),
     }
 

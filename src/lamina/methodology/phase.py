@@ -21,7 +21,7 @@ from lamina.data.images.augment import Augment
 from lamina.data.noisy_labels import NoisyLabels
 from lamina.data.semi_supervised import LabelledAndUnlabelled
 from lamina.data.spec import ImageSpec
-from lamina.data.stream import InMemory, Stream, gather
+from lamina.data.stream import Augmentation, InMemory, Stream, gather
 from lamina.data.tables.targets import ClassTarget
 from lamina.io import Generations
 from lamina.likelihoods import Heads, Likelihood
@@ -205,21 +205,26 @@ class Phase:
                 n_labelled=settings.batch_size,
                 n_unlabelled=min(settings.batch_size, math.ceil(len(free) / steps)),
                 seed=settings.seed,
+                augment=self._augmentation(),
                 device=device,
             )
-        augment = None
-        if settings.augment and isinstance(problem.spec, ImageSpec):
-            line = settings.augmentation
-            change = default_augmentation(problem.spec) if line is None else read_augmentation(line)
-            augment = lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)  # noqa: E731
         return InMemory(
             examples,
             settings.batch_size,
             rows=rows,
             seed=settings.seed,
-            augment=augment,
+            augment=self._augmentation(),
             device=device,
         )
+
+    def _augmentation(self) -> Augmentation | None:
+        """Return the random changes of pictures that the settings ask for, or None."""
+        settings, spec = self.plan.settings, self.plan.problem.spec
+        if not settings.augment or not isinstance(spec, ImageSpec):
+            return None
+        line = settings.augmentation
+        change = default_augmentation(spec) if line is None else read_augmentation(line)
+        return lambda inputs, indices, epoch: change(inputs, indices, epoch, settings.seed)
 
     def _labels(self, data: Stream) -> Stream:
         settings, target = self.plan.settings, self.plan.problem.targets[0]

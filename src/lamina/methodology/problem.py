@@ -30,7 +30,7 @@ class Problem:
         inputs: ``(N, ...)`` all examples, on the CPU: a float matrix, or uint8 pictures.
         encoded: ``(N,)`` of one target, ``(N, T)`` of several.
         targets: What they are.
-        split: Which examples train, stop the training, and test.
+        split: Which examples train with their target, stop the training, and test.
         preparation: Made the inputs, fitted on the training part.
         weights: ``(N,)`` averaging 1 over the training part, or None.
         hints: Targets that are predicted while training only.
@@ -59,6 +59,16 @@ class Problem:
     def pictures(self) -> bool:
         """Whether the inputs are pictures."""
         return isinstance(self.preparation, ImagePreparation)
+
+    @property
+    def n_training(self) -> int:
+        """Number of examples that train, with a target or without."""
+        return len(self.split.train) + (0 if self.unlabelled is None else len(self.unlabelled))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of pictures without a class; the findings of a table say it of its rows."""
+        return (str(self.facts["targets"]),) if "targets" in self.facts else ()
 
     @property
     def examples(self) -> Batch:

@@ -15,6 +15,7 @@ from lamina.data.tables.split import Split, duplicates_across, shared_rows, spli
 from lamina.data.tables.table import Table, unknown_column
 from lamina.data.tables.targets import ClassTarget, NumberTarget, Target, infer_target, unlabelled
 from lamina.errors import DataError, shown
+from lamina.methodology.free_rows import in_words, keep_few, prepared_by
 from lamina.methodology.problem import Problem, encode_targets
 from lamina.runs.settings import Settings
 
@@ -64,13 +65,9 @@ def problem_of_table(
         if name not in table.columns:
             raise unknown_column(name, table)
     _enough_rows(table, settings, tested=test is not None)
-    free = None
+    bare = None
     if settings.drop_unlabelled or settings.learn_unlabelled:
-        table, rest = _labelled(table, every)
-        if rest is not None:
-            free = rest if settings.learn_unlabelled else None
-            use = "learnt from without one" if settings.learn_unlabelled else "left out (--drop-unlabelled)"
-            notes.append(f"{rest.n_rows:,} rows without a target {use}")
+        table, bare = _labelled(table, every)
     ignore = [*settings.ignore, *([settings.group] if settings.group else [])]
     roles = infer_roles(table, targets=every, use=settings.use, categorical=settings.categorical, ignore=ignore)
     whole = [
@@ -81,17 +78,22 @@ def problem_of_table(
         table, whole, small = _without_small_classes(table, whole, settings.min_class)
         notes += small
     split, words = _split(table, whole, settings, test is not None)
+    split, hidden = keep_few(split, settings, _codes(table, whole[0]))
+    n, n_bare = table.n_rows, 0 if bare is None else bare.n_rows
+    notes += in_words(len(split.train), len(hidden) + n_bare, "rows", settings)
+    free = np.concatenate([hidden, np.arange(n, n + n_bare)])
     notes += [note for target in whole if (note := target.note)]
     final = [settled(table, target, split.train) for target in whole]
     # A class of a hint that training lacks does no harm: nobody will ask for it.
     hints = [hint if isinstance(hint, ClassTarget) else settled(table, hint, split.train) for hint in hints]
     hinted = hinted_columns(table, hints)
-    preparation = TablePreparation.fit(table, roles, split.train, numeric=settings.numeric)
+    every_row = table if bare is None else table.joined(bare)
+    preparation = TablePreparation.fit(every_row, roles, prepared_by(split, free, settings), numeric=settings.numeric)
     warnings = list(roles.warnings)
-    matrix, _ = preparation.transform(table)
+    matrix, _ = preparation.transform(every_row)
+    matrix, taught_by = matrix[:n], matrix[free] if settings.learn_unlabelled and len(free) else None
     encoded = encode_targets(tuple(final), [table.column(t.name) for t in final])
     if test is not None:
-        n = table.n_rows
         for name in targets:
             if name not in test.columns:
                 raise unknown_column(name, test)
@@ -119,7 +121,7 @@ def problem_of_table(
         preparation,
         hints=tuple(hints),
         hinted=hinted,
-        unlabelled=None if free is None else torch.from_numpy(preparation.transform(free)[0]),
+        unlabelled=None if taught_by is None else torch.from_numpy(taught_by),
     )
     return problem, Findings(
         table, roles, (*table.notes, *roles.notes, *preparation.notes, *notes), tuple(warnings), words
@@ -190,14 +192,18 @@ def _split(table: Table, targets: list[Target], settings: Settings, tested: bool
     if settings.time is not None:
         split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, time=table.column(settings.time))
         return split, f'{words} by time "{shown(settings.time)}", earlier rows train'
-    first = targets[0]
-    if isinstance(first, ClassTarget):
-        codes = first.encode(table.column(first.name))
+    codes = _codes(table, targets[0])
+    if codes is not None:
         split = split_rows(table.n_rows, fractions=shares, seed=settings.seed, stratify=codes)
         return split, f"{words} by class, rows shuffled with seed {settings.seed}"
     return split_rows(
         table.n_rows, fractions=shares, seed=settings.seed
     ), f"{words}, rows shuffled with seed {settings.seed}"
+
+
+def _codes(table: Table, target: Target) -> np.ndarray | None:
+    """Return the class of each row, or None where the target is no class."""
+    return target.encode(table.column(target.name)) if isinstance(target, ClassTarget) else None
 
 
 def settled(table: Table, target: Target, rows: np.ndarray) -> Target:

@@ -14,6 +14,7 @@ from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture
 from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
+from lamina.methodology.regularise import penalty_of
 from lamina.nn.activations import Activation, read_activation
 from lamina.optim.registry import read_optimizer
 from lamina.runs.feature_stages import Random
@@ -232,7 +233,11 @@ def _check_pairs(settings: Settings, problem: Problem) -> None:
         raise _refusal(
             f"pairs are drawn from rows without a target, of which there are {n}",
             "pairs",
-            "give a table with some empty targets, or leave out pairs",
+            "add --set labels=100, give a table with some empty targets, or leave out pairs",
+        )
+    if settings.augment and isinstance(problem.spec, ImageSpec):
+        raise _refusal(
+            "pairs are of pictures as they are, which are not changed while training", "pairs", "leave out augment"
         )
     for name, on in (("accumulate", settings.accumulate > 1), ("step=backprop", settings.step == "backprop")):
         if on:
@@ -242,16 +247,26 @@ def _check_pairs(settings: Settings, problem: Problem) -> None:
 
 
 def _check_unlabelled(settings: Settings, problem: Problem) -> None:
+    if settings.labels is not None and settings.second_pass in {"retrain", "continue"}:
+        raise _refusal(
+            f"the second pass would learn the targets of the validation part too, and labels={settings.labels}",
+            "second_pass",
+            "leave out one of the two",
+        )
+    if settings.learn_unlabelled:
+        penalty_of(settings)  # refuses where nothing learns without a target
     if not settings.learn_unlabelled or problem.unlabelled is not None:
         return
     if problem.pictures:
         raise _refusal(
-            "every picture comes with its class: none is without a target", "learn_unlabelled", "leave it out"
+            "every picture comes with its class: none is without a target",
+            "learn_unlabelled",
+            "add --set labels=100, put pictures into a folder unlabelled/, or leave it out",
         )
     raise _refusal(
         "no row is without a target, so there is nothing more to learn from",
         "learn_unlabelled",
-        "give a table with some empty targets, or leave it out",
+        "add --set labels=100, give a table with some empty targets, or leave it out",
     )
 
 

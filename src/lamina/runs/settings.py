@@ -148,7 +148,14 @@ class Settings:
     hints: tuple[str, ...] = _setting((), "columns predicted beside the target while training, and then no more")
     learn_unlabelled: bool = _setting(
         False,
-        "rows of a table without a target train too: through pairs, pretrain, or penalties such as virtual-adversarial",
+        "examples without a target train too: through pairs, pretrain, or penalties such as virtual-adversarial",
+    )
+    labels: int | None = _setting(
+        None,
+        "so many examples of the training part keep their target, as many of each class, all unless given; the others "
+        "are left out, or train without one by learn_unlabelled",
+        1,
+        10_000_000_000,
     )
     pairs: str = _setting(
         "none",
@@ -188,7 +195,7 @@ class Settings:
     use: tuple[str, ...] = _setting((), "columns to keep that would be left out")
     ignore: tuple[str, ...] = _setting((), "columns to leave out")
     categorical: tuple[str, ...] = _setting((), "columns to treat as categories")
-    drop_unlabelled: bool = _setting(False, "leave out rows without a target")
+    drop_unlabelled: bool = _setting(False, "leave out examples without a target")
     numeric: Literal["standard", "robust", "quantile"] = _setting("standard", "how numbers are scaled")
     min_class: int = _setting(1, "leave out classes with fewer rows than this", 1, 1_000_000)
     clip_inf: bool = _setting(False, "replace infinite cells by the largest finite ones")

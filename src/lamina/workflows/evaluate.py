@@ -92,6 +92,13 @@ def _target_column(data: Table | ImageSet, target: Any, where: str) -> Any:
         return data.column(target.name)
     if data.labels is None:
         raise DataError("the pictures have no labels", where=where, mend="put them into one folder a class")
+    bare = int((np.asarray(data.labels) < 0).sum()) if data.classes else 0
+    if bare:
+        raise DataError(
+            f"the class is missing in {bare:,} picture{'s' if bare > 1 else ''}",
+            where=where,
+            mend="leave these out of the data",
+        )
     if tuple(data.classes) == tuple(str(label) for label in target.classes):
         return np.asarray(target.classes)[data.labels]
     if not data.classes:

@@ -17,7 +17,7 @@ from lamina.data.tables.table import Table
 from lamina.errors import CheckNotMet, CheckpointError, ConfigError, DataError, DivergedError, Interrupted, shown
 from lamina.io import lock_folder, sweep
 from lamina.methodology.baseline import complete, in_words, model_card
-from lamina.methodology.image_problem import problem_of_images, split_of_pictures
+from lamina.methodology.image_problem import problem_of_pictures
 from lamina.methodology.neighbours import neighbours
 from lamina.methodology.problem import Problem
 from lamina.methodology.reference import Reference, references
@@ -206,7 +206,7 @@ class _Fit:
         tested = table_of(test, self.settings) if test is not None else None
         problem, findings = self.problem(opened, targets, tested)
         settings, reasons = complete(self.settings, problem)
-        settings, notes = fitting(settings, self.settings, len(problem.split.train), len(problem.split.valid))
+        settings, notes = fitting(settings, self.settings, problem.n_training, len(problem.split.valid))
         with torch.device("meta"):
             model_card(settings, problem).build()
         if settings.tensorboard:
@@ -240,10 +240,7 @@ class _Fit:
             return problem_of_table(opened.data, targets, self.settings, test=tested)
         if tested is not None:
             raise ConfigError("--test is for tables", mend="put the test pictures into a folder test/ beside train/")
-        split, words = split_of_pictures(opened.data, self.settings)
-        problem = problem_of_images(opened.data, split, name=targets[0])
-        problem.facts["split"] = words
-        return problem, None
+        return problem_of_pictures(opened.data, self.settings, name=targets[0]), None
 
     def go(self, session: Session, *, resume: bool) -> FitResult:
         """Make baselines, training, model, report.

@@ -109,11 +109,13 @@ class Session:
             The card.
         """
         split = self.problem.split
-        parts = (
+        parts: tuple[Part, ...] = (
             Part("training", len(split.train)),
             Part("validation", len(split.valid)),
             Part("test", len(split.test)),
         )
+        if self.problem.unlabelled is not None:
+            parts = (parts[0], Part("training without a target", len(self.problem.unlabelled)), *parts[1:])
         source, sha = self.card["source"]["given"], self.card["source"]["fingerprint"]
         data = self.opened.data
         if isinstance(data, ImageSet):
@@ -124,7 +126,7 @@ class Session:
                 size_in_words(data),
                 parts,
                 str(self.problem.facts.get("split", "")),
-                notes=tuple(Remark(text) for text in data.notes),
+                notes=tuple(Remark(text) for text in (*self.problem.notes, *data.notes)),
                 warnings=tuple(_warning(text) for text in data.warnings),
                 sha256=sha,
             )

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from lamina.data.arrays import Arrays, read_npz
 from lamina.data.images import ImagePreparation, ImageSet, read_image_files, read_image_folder
 from lamina.data.named import is_named, load_named
@@ -15,6 +18,8 @@ from lamina.data.tables.frame import table_from
 from lamina.data.tables.prepare import TablePreparation
 from lamina.data.tables.read import read_table
 from lamina.data.tables.table import Table
+from lamina.data.tables.targets import FEW_INTEGERS
+from lamina.data.without_target import without_target
 from lamina.errors import ConfigError, shown
 from lamina.runs.settings import Settings
 
@@ -75,9 +80,11 @@ def open_source(
             return Opened(named, "class", named.name)
         table = table_from(named.columns, name=named.name)
         return Opened(table, named.target, named.name)
-    path = Path(source)
+    path, unlabelled = Path(source), settings.drop_unlabelled or settings.learn_unlabelled
     if path.is_dir():
-        images = read_image_folder(path, size=settings.image_size, skip_bad=settings.skip_bad, cache=cache)
+        images = read_image_folder(
+            path, size=settings.image_size, skip_bad=settings.skip_bad, cache=cache, unlabelled=unlabelled
+        )
         return Opened(images, "class", path.resolve().name)
     ending = path.suffix.lower()
     if ending == ".txt":
@@ -87,19 +94,35 @@ def open_source(
             mend="if it is a table, rename it to .csv or .tsv",
         )
     if ending == ".npz":
-        arrays = read_npz(path)
+        arrays = read_npz(path, unlabelled=unlabelled)
         if isinstance(arrays, Arrays):
-            return Opened(_table_of_arrays(arrays), "y", path.stem)
+            return Opened(_table_of_arrays(arrays, settings), "y", path.stem)
         return Opened(arrays, "class", path.stem)
     return Opened(table_of(source, settings), "", "stdin" if source == "-" else path.name.split(".")[0])
 
 
-def _table_of_arrays(arrays: Arrays) -> Table:
+def _table_of_arrays(arrays: Arrays, settings: Settings) -> Table:
     columns: dict[str, Any] = {f"x{i}": arrays.x[:, i] for i in range(arrays.x.shape[1])}
+    marked: dict[str, Any] = {}
     if arrays.y is not None:
         several = arrays.y.ndim == 2
-        columns |= {f"y{t}": arrays.y[:, t] for t in range(arrays.y.shape[1])} if several else {"y": arrays.y}
-    return table_from(columns, name=arrays.name)
+        given = {f"y{t}": arrays.y[:, t] for t in range(arrays.y.shape[1])} if several else {"y": arrays.y}
+        marked = _with_gaps(given, settings)
+        columns |= {**given, **marked}
+    return replace(table_from(columns, name=arrays.name), marked=frozenset(marked))
+
+
+def _with_gaps(targets: dict[str, np.ndarray], settings: Settings) -> dict[str, Any]:
+    """Return the target columns in which -1 stands for no class, with missing cells in its place."""
+    asked = settings.drop_unlabelled or settings.learn_unlabelled
+    most = FEW_INTEGERS if settings.task is None else np.inf
+    found = {}
+    for name, values in targets.items():
+        if values.dtype.kind == "i" and settings.task != "number":
+            gone = without_target(values, asked=asked, most=most)
+            if gone.any():
+                found[name] = pa.array(values.astype(np.int64), mask=gone)
+    return found
 
 
 def table_of(source: str, settings: Settings) -> Table:

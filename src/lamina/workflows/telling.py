@@ -53,7 +53,7 @@ def tell_pictures(display: Display, problem: Problem, images: ImageSet) -> None:
     """Tell what was found out about pictures."""
     display.fact("predict", problem.targets[0].name, f"{len(images.classes)} classes")
     display.fact("split", "", str(problem.facts.get("split", "")))
-    for text in images.notes:
+    for text in (*problem.notes, *images.notes):
         display.fact("note", "", text)
     for text in images.warnings:
         display.fact("warning", "", text)
