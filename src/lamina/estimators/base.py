@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from lamina.data.tables.prepare import TablePreparation
-from lamina.data.tables.split import Split, row_hashes
+from lamina.data.tables.split import row_hashes
 from lamina.data.tables.table import Table
 from lamina.data.tables.targets import Target
 from lamina.errors import ConfigError, DataError, nearest, shown
@@ -32,6 +32,7 @@ from lamina.estimators.inputs import (
     roles_for,
     target_names,
 )
+from lamina.estimators.rows import MOST_ORDERED, as_copies, content_of, in_order, joined, n_rows, take_rows
 from lamina.estimators.seed import seed_of
 from lamina.estimators.stored import facts_of, plain, stored_facts
 from lamina.methodology.array_problem import (
@@ -43,16 +44,13 @@ from lamina.methodology.array_problem import (
     validation_share,
 )
 from lamina.methodology.baseline import complete
+from lamina.methodology.free_rows import in_words
 from lamina.methodology.train import Hooks, Trained, train
 from lamina.report.pretraining import layer_cards
 from lamina.runs.predictor import Predictor
 from lamina.runs.settings import Settings
 from lamina.training.run import Run
 
-MOST_ORDERED = 20_000
-"""Up to so many rows are put into an order of their own: then the order in which they came has no influence."""
-MOST_COPIES = 10
-"""Whole-number weights are taken as numbers of copies where that makes the data at most so many times as long."""
 _FITTED = {"_numbers", "_network", "_columns", "_evidence"}
 _NO_SETTINGS = {"validation_fraction", "random_state", "verbose", "categorical"}
 
@@ -90,6 +88,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     # --- what the subclasses say of y ---
 
     def _read_y(self, y: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _bare(self, y: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def _values(self, y: np.ndarray) -> np.ndarray:
@@ -132,23 +133,36 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         hinted = read_hints(hints, len(y))
         keep, weights = self._weighed(y, sample_weight)
         if keep is not None:
-            data, y, hinted = _rows(data, keep), y[keep], _rows(hinted, keep)
+            data, y, hinted = take_rows(data, keep), y[keep], take_rows(hinted, keep)
+        free = None
+        if settings.learn_unlabelled:
+            bare = self._bare(y)
+            data, free = take_rows(data, np.flatnonzero(~bare)), in_order(take_rows(data, np.flatnonzero(bare)))
+            y, hinted = y[~bare], take_rows(hinted, np.flatnonzero(~bare))
+            if not len(y):
+                raise DataError("no row has a target", where="y", mend="give some rows a target")
+            weights = None if weights is None else weights[~bare]
         values = self._values(y)
         if len(values) <= MOST_ORDERED:
-            content = row_hashes(data) if isinstance(data, Table) else hash_rows(data)
             last = [] if hinted is None else [row_hashes(hinted)]
-            order = np.lexsort((*last, hash_rows(values), content))
-            data, values, hinted = _rows(data, order), values[order], _rows(hinted, order)
+            order = np.lexsort((*last, hash_rows(values), content_of(data)))
+            data, values, hinted = take_rows(data, order), values[order], take_rows(hinted, order)
             weights = None if weights is None else weights[order]
         stratify = values.astype(np.int64) if hasattr(self, "classes_") else None
         fraction = validation_share(len(values)) if fraction is None else fraction
         split = split_off(len(values), fraction, settings.seed, stratify)
-        index, split, weights = _copies(split, weights, len(values))
+        index, split, weights = as_copies(split, weights, len(values))
         if index is not None:
-            data, values, hinted = _rows(data, index), values[index], _rows(hinted, index)
+            data, values, hinted = take_rows(data, index), values[index], take_rows(hinted, index)
         targets, encoded = self._targets(values, names, split.train)
-        preparation, inputs = self._prepare_for_fit(data, frame, split.train, settings)
-        problem = problem_of_arrays(inputs, encoded, targets, split, preparation, weights=weights)
+        n = len(values)
+        every = data if free is None else joined(data, free)
+        rows = np.concatenate([split.train, np.arange(n, n_rows(every))])
+        preparation, inputs = self._prepare_for_fit(every, frame, rows, settings)
+        problem = problem_of_arrays(inputs[:n], encoded, targets, split, preparation, weights=weights)
+        if len(inputs) > n:
+            problem = replace(problem, unlabelled=torch.from_numpy(inputs[n:]))
+            self.notes_ += in_words(len(split.train), len(inputs) - n, "rows", settings)
         problem = with_hints(problem, hinted)
         settings, _ = complete(settings, problem)
         shown = (_printer(), _print_layer) if self.verbose else (None, None)
@@ -362,27 +376,6 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         if X is not None:
             test = (self._codes(y), self._outputs(X).float())
         return write_report(Path(path), self, self._evidence, test)
-
-
-def _rows(data: np.ndarray | Table | None, index: np.ndarray) -> Any:
-    if data is None:
-        return None
-    return data.take(index) if isinstance(data, Table) else data[index]
-
-
-def _copies(split: Split, weights: np.ndarray | None, n: int) -> tuple[np.ndarray | None, Split, np.ndarray | None]:
-    """Take whole-number weights as numbers of copies; copies of a row stay in one part.
-
-    Returns:
-        The row each copy is of, the parts as positions among the copies, and None for the weights; or no rows, and
-        split and weights as they were.
-    """
-    if weights is None or (weights != np.floor(weights)).any() or weights.sum() > MOST_COPIES * n:
-        return None, split, weights
-    index = np.repeat(np.arange(n), weights.astype(np.int64))
-    held = np.zeros(n, bool)
-    held[split.valid] = True
-    return index, Split(np.flatnonzero(~held[index]), np.flatnonzero(held[index]), split.test), None
 
 
 def _print_layer(layer: str, run: Run, fraction: float, seconds: float, left: float | None) -> None:

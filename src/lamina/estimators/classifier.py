@@ -49,6 +49,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         pretrain: How the hidden layers learn first, ``NAME[:OPTION=VALUE...]``: ``rbm:epochs=10`` (with
             ``activation="sigmoid"``), ``autoencoder``, ``denoising:corruption=0.25`` or ``discriminative:epochs=3``.
             None: they do not.
+        learn_unlabelled: Rows of the label -1 have none, and train without it: through penalties that need none
+            (``virtual-adversarial``, ``entropy``, ...) or ``pretrain``. Of their ``sample_weight`` only 0 counts.
         optimizer: ``NAME[:OPTION=VALUE...]``, a name of ``lamina.optim.OPTIMIZERS``: ``adamw``, ``lbfgs:memory=20``.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate: ``constant``, ``cosine``, ``linear``, ``one-cycle``, ``plateau``,
@@ -70,7 +72,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         verbose: Print a line an epoch on standard error.
 
     Attributes:
-        classes_: The labels, sorted, of the type they were given in.
+        classes_: The labels, sorted, of the type they were given in; -1 is none of them with ``learn_unlabelled``.
         predictor_: Network and preparation, as ``lamina.load`` returns.
         settings_: The settings in force, those chosen from the data included.
         history_: A record an epoch.
@@ -104,6 +106,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         penalty: str | Sequence[str] = (),
         bag: int = 1,
         pretrain: str | None = None,
+        learn_unlabelled: bool = False,
         optimizer: str = "adamw",
         momentum: float = 0.9,
         schedule: str | None = None,
@@ -139,6 +142,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.penalty = penalty
         self.bag = bag
         self.pretrain = pretrain
+        self.learn_unlabelled = learn_unlabelled
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule
@@ -161,7 +165,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
 
         Args:
             X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
-            y: ``(N,)`` labels.
+            y: ``(N,)`` labels; with ``learn_unlabelled`` -1 is none.
             sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
             hints: ``(N,)`` or ``(N, H)`` numbers or labels, an array or a frame, that are known while training only:
                 the network predicts them too, beside y, and then no more.
@@ -233,6 +237,9 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         if labels.dtype.kind != "S":  # which scikit-learn's check refuses, needlessly
             check_classification_targets(labels)
         return labels
+
+    def _bare(self, y: np.ndarray) -> np.ndarray:
+        return np.asarray(y == -1) if y.dtype.kind in "ifO" else np.zeros(len(y), bool)
 
     def _values(self, y: np.ndarray) -> np.ndarray:
         self.classes_, codes = np.unique(y, return_inverse=True)

@@ -47,6 +47,8 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         pretrain: How the hidden layers learn first, ``NAME[:OPTION=VALUE...]``: ``rbm:epochs=10`` (with
             ``activation="sigmoid"``), ``autoencoder``, ``denoising:corruption=0.25`` or ``discriminative:epochs=3``.
             None: they do not.
+        learn_unlabelled: Rows whose number is NaN have none, and train without it: through penalties that need none
+            (``virtual-adversarial``, ``sparse``, ...) or ``pretrain``. Of their ``sample_weight`` only 0 counts.
         optimizer: ``NAME[:OPTION=VALUE...]``, a name of ``lamina.optim.OPTIMIZERS``.
         momentum: Of ``sgd`` and ``rmsprop``.
         schedule: Course of the learning rate.
@@ -97,6 +99,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         penalty: str | Sequence[str] = (),
         bag: int = 1,
         pretrain: str | None = None,
+        learn_unlabelled: bool = False,
         optimizer: str = "adamw",
         momentum: float = 0.9,
         schedule: str | None = None,
@@ -133,6 +136,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         self.penalty = penalty
         self.bag = bag
         self.pretrain = pretrain
+        self.learn_unlabelled = learn_unlabelled
         self.optimizer = optimizer
         self.momentum = momentum
         self.schedule = schedule
@@ -165,7 +169,8 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
 
         Args:
             X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
-            y: ``(N,)`` numbers, or ``(N, T)``.
+            y: ``(N,)`` numbers, or ``(N, T)``; with ``learn_unlabelled`` a row with a NaN has no
+                target.
             sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
             hints: ``(N,)`` or ``(N, H)`` numbers or labels, an array or a frame, that are known while training only:
                 the network predicts them too, beside y, and then no more.
@@ -219,7 +224,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
             dtype="numeric",
             input_name="y",
             ensure_min_samples=0,
-            ensure_all_finite=True,
+            ensure_all_finite="allow-nan" if self.learn_unlabelled else True,
             estimator=self,
         )
         if numbers.ndim == 2 and numbers.shape[1] == 1:
@@ -227,6 +232,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         if numbers.ndim not in {1, 2} or 0 in numbers.shape[1:]:
             raise DataError(f"y should have one or two axes, got an array of shape {numbers.shape} instead", where="y")
         return numbers.astype(np.float64)
+
+    def _bare(self, y: np.ndarray) -> np.ndarray:
+        bare: np.ndarray = np.isnan(y).reshape(len(y), -1).any(axis=1)
+        return bare
 
     def _values(self, y: np.ndarray) -> np.ndarray:
         if self.task not in {"number", "count"}:
@@ -244,7 +253,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         return targets, encode_targets(targets, columns)
 
     def _codes(self, y: Any) -> np.ndarray:
-        return self._read_y(y)
+        numbers = self._read_y(y)
+        if np.isnan(numbers).any():
+            raise DataError("holds NaN, and figures need every number", where="y", mend="leave those rows out")
+        return numbers
 
     def _adopt(self, predictor: Predictor, labels: str | None, where: str) -> None:
         del labels
