@@ -64,7 +64,7 @@ NAMES = {
         "TangentProp Tying TyingTo VirtualAdversarial WeightElimination WeightedSum image_tangents information_flow"
     ),
     "lamina.samplers": ("AnnealingPath PartitionEstimate annealed_importance reverse_annealed_importance temperatures"),
-    "lamina.vision": ("SmallResNet small_resnet"),
+    "lamina.vision": ("ConvNet SmallResNet small_resnet"),
 }
 
 

@@ -269,9 +269,27 @@ def test_the_trained_network_is_read_back_with_its_pixels(tmp_path: Path) -> Non
     torch.testing.assert_close(again.outputs(made.inputs), trained.predictor.outputs(made.inputs))
 
 
+@pytest.mark.parametrize("line", ["autoencoder:epochs=2", "denoising:epochs=1:tied=false", "discriminative"])
+def test_the_layers_of_a_convnet_are_taught(line: str) -> None:
+    asked = {"model": "convnet", "activation": "relu", "hidden": "5", "width": 2}
+    made, whole = of_pictures(**asked, pretrain=line)
+    assert model_card(whole, made).arguments == {"filters": 2, "hidden": (5,), "dropout": 0.0}
+    ready, plain = phase(made, whole), phase(*of_pictures(**asked))
+    assert [one.name for one in ready.pretrained] == ["conv1", "linear2"]
+    for name in ("conv1.weight", "linear2.weight"):
+        assert not torch.equal(weights(ready)[name], weights(plain)[name])
+    if line != "discriminative":  # the output layer is left as it was drawn, and the codes explain the pictures better
+        assert torch.equal(weights(ready)["output.weight"], weights(plain)["output.weight"])
+        losses = [entry["loss"] for entry in ready.pretrained[0].history]
+        assert losses == sorted(losses, reverse=True)
+    assert len(ready.pretrained[0].views["activities"]) == 40
+
+
 @pytest.mark.parametrize(
     ("make", "changes", "words", "mend"),
     [
+        (of_pictures, {"pretrain": "rbm", "model": "convnet"}, "the first of a convnet are over maps", "autoencoder"),
+        (of_pictures, {"pretrain": "autoencoder:layers=4", "model": "convnet"}, "there are 3 hidden ones", "hidden="),
         (of_pictures, {"pretrain": "rbm", "model": "resnet"}, "model resnet has none such", "model=mlp"),
         (of_table, {"pretrain": "autoencoder", "model": "linear"}, "model linear has none such", "model=mlp"),
         (of_table, {"pretrain": "rbm", "activation": "relu"}, "sigmoid units, and activation is relu", "sigmoid"),

@@ -20,7 +20,7 @@ _SETTING_OPTIONS: list[tuple[str, str, str | None, str]] = [
     ("--seed", "seed", "N", "Decides split, weights, order and noise."),
     ("--epochs", "epochs", "N", "Most passes over the training part."),
     ("--minutes", "minutes", "X", "Stop training after this long."),
-    ("--model", "model", "NAME", "mlp, linear or resnet; chosen by the structure of the data."),
+    ("--model", "model", "NAME", "mlp, linear, resnet, convnet; chosen by the structure of the data."),
     ("--task", "task", "KIND", "classes, number or count; chosen from the target's values."),
     ("--learning-rate", "learning_rate", "X", "Largest learning rate (--lr is the same)."),
     ("--device", "device", "NAME", "auto, cpu, cuda, cuda:0, mps."),

@@ -32,6 +32,7 @@ from lamina.estimators.inputs import (
     roles_for,
     target_names,
 )
+from lamina.estimators.other_settings import read_others
 from lamina.estimators.rows import MOST_ORDERED, as_copies, content_of, in_order, joined, n_rows, take_rows
 from lamina.estimators.seed import seed_of
 from lamina.estimators.stored import facts_of, plain, stored_facts
@@ -52,7 +53,7 @@ from lamina.runs.settings import Settings
 from lamina.training.run import Run
 
 _FITTED = {"_numbers", "_network", "_columns", "_evidence"}
-_NO_SETTINGS = {"validation_fraction", "random_state", "verbose", "categorical"}
+_NO_SETTINGS = {"validation_fraction", "random_state", "verbose", "categorical", "settings"}
 
 
 class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
@@ -205,7 +206,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _settings_given(self) -> dict[str, Any]:
         """Return the settings that the parameters stand for."""
-        return {name: value for name, value in self.get_params(deep=False).items() if name not in _NO_SETTINGS}
+        every = self.get_params(deep=False)
+        own = {name: value for name, value in every.items() if name not in _NO_SETTINGS}
+        return own | read_others(every.get("settings"), every, type(self).__name__)
 
     def _read_for_fit(self, x: Any) -> tuple[np.ndarray | Table, Any]:
         """Read X as a matrix if it is all numbers, else as a table; keep names and number of columns.

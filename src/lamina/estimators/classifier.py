@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -68,6 +68,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         device: ``auto``, ``cpu``, ``cuda`` ...: where it trains. It predicts on the CPU.
         threads: CPU threads while training. None: by the work of a step.
         step: ``auto``, ``autograd`` or ``backprop``.
+        settings: Others of ``lamina fit`` by name, as ``{"hidden_noise": 0.1, "initialisation": "sparse:k=15"}``: those
+            of ``lamina.estimators.other_settings.OTHERS``.
         random_state: None, a whole number, a ``RandomState`` or a ``Generator``; global generators are left alone.
         verbose: Print a line an epoch on standard error.
 
@@ -121,6 +123,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         device: str = "auto",
         threads: int | None = None,
         step: Literal["auto", "autograd", "backprop"] = "auto",
+        settings: Mapping[str, Any] | None = None,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -157,6 +160,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         self.device = device
         self.threads = threads
         self.step = step
+        self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -63,6 +63,8 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         device: Where it trains.
         threads: CPU threads while training.
         step: ``auto``, ``autograd`` or ``backprop``.
+        settings: Others of ``lamina fit`` by name, as ``{"hidden_noise": 0.1, "initialisation": "sparse:k=15"}``: those
+            of ``lamina.estimators.other_settings.OTHERS``.
         random_state: None, a whole number, a ``RandomState`` or a ``Generator``.
         verbose: Print a line an epoch on standard error.
 
@@ -114,6 +116,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         device: str = "auto",
         threads: int | None = None,
         step: Literal["auto", "autograd", "backprop"] = "auto",
+        settings: Mapping[str, Any] | None = None,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -151,6 +154,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         self.device = device
         self.threads = threads
         self.step = step
+        self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
 

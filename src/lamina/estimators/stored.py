@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,12 @@ def plain(value: Any) -> Any:
     """Return a parameter as a plain Python value where it is one: NumPy numbers and arrays, tuples.
 
     Returns:
-        The value; sequences as lists.
+        The value; sequences as lists, mappings as dictionaries.
     """
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -63,6 +65,8 @@ def facts_of(estimator: Any) -> dict[str, Any]:
 def _is_json(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_json(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(_is_json(item) for item in value.values())
     return value is None or isinstance(value, str | int | float | bool)
 
 

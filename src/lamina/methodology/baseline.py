@@ -103,16 +103,18 @@ TABLE_PACE = [
 
 def _for_pictures(problem: Problem, settings: Settings) -> dict[str, tuple[Any, str]]:
     n = problem.n_training
-    convolutional = settings.model in {None, "resnet"}
+    convolutional, plain = settings.model in {None, "resnet"}, settings.model == "convnet"
     epochs = (10 if convolutional else 20) if n >= 20_000 else max(10, min(60, 70_000 // n))
+    hidden: tuple[int, ...] = (128,) if plain else (1024, 512)
+    why = "the default of convnet" if plain else "the default for pictures"
     return {
         "model": ("resnet", "the inputs are pictures"),
-        "hidden": ((1024, 512), "the default for pictures"),
+        "hidden": (hidden, why),
         "dropout": (
             0.0 if convolutional else 0.3,
             "batch normalisation regularises" if convolutional else "the default",
         ),
-        "width": (24, "the default for pictures"),
+        "width": (16 if plain else 24, why),
         "epochs": (epochs, f"{n:,} training pictures"),
         "batch_size": (128 if n >= 5_000 else 32, f"{n:,} training pictures"),
         "learning_rate": (4e-3 if convolutional else 1e-3, "the default of the model"),
@@ -174,6 +176,10 @@ def model_card(settings: Settings, problem: Problem) -> ModelCard:
             arguments["pieces"] = settings.pieces
     elif settings.model == "resnet":
         arguments = {"filters": settings.width, "dropout": settings.dropout}
+    elif settings.model == "convnet":
+        arguments = {"filters": settings.width, "hidden": settings.hidden, "dropout": settings.dropout}
+        if settings.activation != "relu":
+            arguments["activation"] = settings.activation
     if settings.features is not None:
         arguments["features"] = settings.features
     n_outputs = likelihood_of(settings, problem.targets).n_outputs
@@ -190,12 +196,12 @@ def in_words(card: ModelCard, settings: Settings) -> str:
         inputs = f"{card.spec.channels}x{card.spec.height}x{card.spec.width}"
     else:
         inputs = str(card.spec.n_numeric + len(card.spec.cardinalities))
-    middle = [str(units) for units in settings.hidden or ()] if card.name == "mlp" else []
-    if card.name == "resnet":
-        middle = [f"{settings.width} filters"]
+    middle = [f"{settings.width} filters"] if card.name in {"resnet", "convnet"} else []
+    if card.name in {"mlp", "convnet"}:
+        middle += [str(units) for units in settings.hidden or ()]
     sizes = "-".join([inputs, *middle, str(card.n_outputs)])
     words = [f"{card.name} {sizes}"]
-    if card.name == "mlp":
+    if card.name in {"mlp", "convnet"}:
         words += [settings.activation, *_in_layers(settings)]
     if settings.features is not None:
         words.append(f"features {settings.features}")

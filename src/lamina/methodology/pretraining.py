@@ -19,6 +19,7 @@ from lamina.io import Generations
 from lamina.likelihoods import Likelihood
 from lamina.methodology.layer_views import EXAMPLES, TaughtLayer, views_of
 from lamina.methodology.pretrained import PretrainedLayer, find, keep
+from lamina.runs.models import ModelCard
 from lamina.runs.pretrain_line import Inputs, PretrainChoice, read_pretrain
 from lamina.runs.settings import Settings
 from lamina.training.callback import Callback
@@ -30,7 +31,7 @@ from lamina.training.progress import Progress
 from lamina.training.run import Run
 from lamina.training.signals import StopOnSignal
 
-_CHAINS = ("mlp",)  # models whose hidden layers are a chain
+_CHAINS = ("mlp", "convnet")  # models whose hidden layers are a chain
 Show = Callable[[str, Run, float, float, float | None], None]
 
 
@@ -55,11 +56,12 @@ class Watch:
     again: str = ""
 
 
-def check_pretrain(settings: Settings) -> None:
+def check_pretrain(settings: Settings, card: Callable[[], ModelCard]) -> None:
     """Refuse pre-training that the network cannot have.
 
     Args:
         settings: Without an open choice.
+        card: Of the network.
 
     Raises:
         ConfigError: If there are no hidden layers in a chain, too few of them, or units that a method does not teach.
@@ -71,7 +73,13 @@ def check_pretrain(settings: Settings) -> None:
         raise ConfigError(
             f"{choice.name} teaches hidden layers that follow one another, and model {settings.model} has none such",
             where="pretrain",
-            mend="use model=mlp, or leave out pretrain",
+            mend=f"use model={'mlp' if choice.name == 'rbm' else 'mlp, model=convnet'}, or leave out pretrain",
+        )
+    if choice.name == "rbm" and settings.model == "convnet":
+        raise ConfigError(
+            "a machine teaches layers over vectors, and the first of a convnet are over maps",
+            where="pretrain",
+            mend="use pretrain=autoencoder, or model=mlp",
         )
     if settings.share:
         raise ConfigError(
@@ -95,6 +103,9 @@ def check_pretrain(settings: Settings) -> None:
             + (", or pretrain=autoencoder" if settings.normalisation != "weight" else ", or normalisation=batch"),
         )
     there = len(settings.hidden or ())
+    if settings.model == "convnet":
+        with torch.device("meta"):
+            there += sum(isinstance(one, nn.Conv2d) for one in card().build().modules())
     if there < max(1, choice.layers or 1):
         raise ConfigError(
             f"{choice.layers or 1} layers are to be pre-trained, and there are {there} hidden ones",

@@ -44,7 +44,7 @@ def check_together(settings: Settings, problem: Problem, card: Callable[[], Mode
     _check_curvature(settings)
     _check_vote(settings, problem)
     _check_optimizer(settings, problem)
-    check_pretrain(settings)
+    check_pretrain(settings, card)
     _check_layers(settings, card)
     _check_rates(settings, card)
     _check_augmentation(settings, problem)
@@ -67,7 +67,7 @@ def _check_layers(settings: Settings, card: Callable[[], ModelCard]) -> None:
     if settings.features is not None and settings.model not in {"mlp", "linear"}:
         raise _refusal(f"{settings.model} reads the inputs themselves", "features", "use model=mlp or model=linear")
     for name in OF_AN_MLP if settings.model != "mlp" else ():
-        if _changed(settings, name):
+        if _changed(settings, name) and not (name == "activation" and settings.model == "convnet"):
             raise _refusal(f"{name} is for an mlp, and the model is {settings.model}", name, "use model=mlp")
     for name, what, mend in _without_effect(settings):
         raise _refusal(what, name, mend)
@@ -196,7 +196,11 @@ def _check_dropout(settings: Settings, problem: Problem) -> None:
         if _changed(settings, "dropout_passes"):
             raise _refusal("scaled weights take one pass", "dropout_passes", "add --set dropout_inference=monte-carlo")
         return
-    drops = {"mlp": settings.dropout or settings.input_dropout, "resnet": settings.dropout}
+    drops = {
+        "mlp": settings.dropout or settings.input_dropout,
+        "resnet": settings.dropout,
+        "convnet": settings.dropout and settings.hidden,
+    }
     if not drops.get(settings.model or ""):
         raise _refusal(
             f"{way} averages the sub-networks of dropout, and the model has none",
@@ -289,7 +293,8 @@ def _check_curvature(settings: Settings) -> None:
     lines = [line.split(":") for line in settings.penalty if line.partition(":")[0].strip() == "curvature"]
     if not lines:
         return
-    unit = read_activation(settings.activation, where="activation") if settings.model == "mlp" else None
+    named = settings.model in {"mlp", "convnet"}
+    unit = read_activation(settings.activation, where="activation") if named else None
     if not _bends(settings, unit):
         names = {"linear": "a linear model", "resnet": "a resnet, whose units are rectified linear ones,"}
         what = names.get(
@@ -309,7 +314,7 @@ def _check_curvature(settings: Settings) -> None:
 
 
 def _bends(settings: Settings, unit: Activation | None) -> bool:
-    """Return whether a network's second derivatives are other than 0 somewhere; ``unit`` is an mlp's."""
+    """Return whether a network's second derivatives are other than 0 somewhere; ``unit`` is its hidden one."""
     stages = [] if settings.features is None else read_features(settings.features)
     for one in stages:
         if isinstance(one.stage, Random):
@@ -317,7 +322,7 @@ def _bends(settings: Settings, unit: Activation | None) -> bool:
                 return True
         elif one.name not in AFFINE_FEATURES:
             return True
-    if unit is None or not settings.hidden:
+    if unit is None or (settings.model == "mlp" and not settings.hidden):
         return False
     return unit.bends or settings.normalisation == "layer" or settings.connections == "highway"
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Generator, nn
 
+from lamina.nn._chain import NamedChain
 from lamina.nn._checks import at_least, fraction
 from lamina.nn._hidden_layers import Affine, check_low_rank, check_words, connected, first_of, share
 from lamina.nn.activations import Activation, read_activation
@@ -29,21 +30,7 @@ def _hidden(  # noqa: PLR0917
     return linear(width, units, start, generator), unit
 
 
-class _Chain(nn.Sequential):
-    """A named chain whose slices are plain ``nn.Sequential``s: a slice cannot be built from a network's sizes."""
-
-    def __getitem__(self, index: slice | int) -> nn.Module:
-        """Return one module, or a slice as an ``nn.Sequential`` under the same names.
-
-        Returns:
-            A module that shares this one's weights.
-        """
-        if isinstance(index, slice):
-            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
-        return list(self.children())[index]
-
-
-class MLP(_Chain):
+class MLP(NamedChain):
     """A chain of affine layers with a unit's function between them, over a vector or a row of a table.
 
         h⁰ = x,   hᵏ = mᵏ ⊙ g(Wᵏ hᵏ⁻¹ + bᵏ)  for k = 1 … L,   output = W hᴸ + b
@@ -150,7 +137,7 @@ class MLP(_Chain):
         super().__init__(layers)
 
 
-class ResidualMLP(_Chain):
+class ResidualMLP(NamedChain):
     """A multilayer perceptron of residual blocks, for tables where depth helps.
 
         h⁰ = W⁰ x + b⁰,   hᵏ = hᵏ⁻¹ + V ᵏ m ⊙ g(Wᵏ norm(hᵏ⁻¹) + bᵏ)  for k = 1 … L,   output = W g(norm(hᴸ)) + b

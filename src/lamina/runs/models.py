@@ -14,7 +14,7 @@ from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.errors import CheckpointError, ConfigError, LaminaError, nearest, shown
 from lamina.nn import MLP, Ensemble, PixelScaling
 from lamina.runs.features import feature_layers
-from lamina.vision import small_resnet
+from lamina.vision import ConvNet, small_resnet
 
 Spec = VectorSpec | ImageSpec
 MOST_MEMBERS = 1000
@@ -63,7 +63,7 @@ class ModelCard:
         if isinstance(self.spec, ImageSpec):
             if builder.pictures is None:
                 raise ConfigError(
-                    f'"{self.name}" does not read pictures', where="--model", mend="use resnet, mlp or linear"
+                    f'"{self.name}" does not read pictures', where="--model", mend="use resnet, convnet, mlp or linear"
                 )
             zeros, ones = [0.0] * self.spec.channels, [1.0] * self.spec.channels
             layers = OrderedDict[str, nn.Module](pixels=PixelScaling(*(pixels or (zeros, ones))))
@@ -164,6 +164,13 @@ def _flat_linear(
     return _flat_mlp(spec, n_outputs, generator, features, hidden=())
 
 
+def _convnet(
+    spec: ImageSpec, n_outputs: int, generator: torch.Generator | None, **arguments: Any
+) -> Mapping[str, nn.Module]:
+    network = ConvNet(spec.channels, spec.height, spec.width, n_outputs, generator=generator, **arguments)
+    return OrderedDict(network.named_children())
+
+
 def _resnet(
     spec: ImageSpec, n_outputs: int, generator: torch.Generator | None, **arguments: Any
 ) -> Mapping[str, nn.Module]:
@@ -172,6 +179,7 @@ def _resnet(
 
 
 MODELS: dict[str, Builder] = {
+    "convnet": Builder(None, _convnet, "convolutions, units and pooling in one chain, then dense layers, for pictures"),
     "linear": Builder(_linear, _flat_linear, "one affine map: linear or logistic regression"),
     "mlp": Builder(_mlp, _flat_mlp, "multilayer perceptron, categories embedded"),
     "resnet": Builder(None, _resnet, "small residual convolutional network, for pictures"),

@@ -26,7 +26,9 @@ class Settings:
     """All that decides a run besides the data; None means: chosen from the data, and said."""
 
     # what is learnt
-    model: str | None = _setting(None, "mlp, linear, resnet; chosen by the structure of the data")
+    model: str | None = _setting(
+        None, "mlp, linear, and for pictures resnet, convnet; chosen by the structure of the data"
+    )
     task: Literal["classes", "number", "count"] | None = _setting(None, "what the target is; chosen from its values")
     hidden: tuple[int, ...] | None = _setting(None, "units of each hidden layer, for instance 256,256", 1, 65_536)
     activation: str = _setting(
@@ -176,8 +178,8 @@ class Settings:
     data_scale: bool = _setting(False, "rescale the starting weights on one batch, so that every layer has unit spread")
     pretrain: str | None = _setting(
         None,
-        "how the hidden layers of an mlp learn first, NAME[:OPTION=VALUE...]: rbm:epochs=10:rate=0.05, autoencoder, "
-        "denoising:corruption=0.25, discriminative:epochs=3; none",
+        "how the hidden layers of an mlp or a convnet learn first, NAME[:OPTION=VALUE...]: rbm:epochs=10:rate=0.05, "
+        "autoencoder, denoising:corruption=0.25, discriminative:epochs=3; none",
     )
     start_from: str | None = _setting(None, "run folder whose weights are the start, where names and shapes agree")
     freeze: tuple[str, ...] = _setting((), "layers that keep their starting weights, by name, for instance linear1")

@@ -1,5 +1,6 @@
 """Networks for images."""
 
+from lamina.vision.convnet import ConvNet
 from lamina.vision.resnet import SmallResNet, small_resnet
 
-__all__ = ["SmallResNet", "small_resnet"]
+__all__ = ["ConvNet", "SmallResNet", "small_resnet"]
