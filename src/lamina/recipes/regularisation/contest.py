@@ -10,8 +10,9 @@ from lamina.recipes.intervals import seeds_interval
 from lamina.recipes.recipe import Check, Facts, Figure, Job, Options, Outcome, Plan, Recipe, Result, Results
 from lamina.recipes.regularisation.digits import VALIDATION
 from lamina.recipes.regularisation.digits import settle as settle_digits
-from lamina.recipes.regularisation.regularisers import REGULARISERS, Regulariser, Setting
-from lamina.recipes.regularisation.train import BATCH, HIDDEN, MOMENTUM, RATE, measurement, trial
+from lamina.recipes.regularisation.parts import BATCH, Regulariser, Setting
+from lamina.recipes.regularisation.regularisers import REGULARISERS
+from lamina.recipes.regularisation.train import HIDDEN, MOMENTUM, RATE, measurement, trial
 from lamina.recipes.table import Cell, Column, Estimate, Table
 from lamina.recipes.tuning import chosen, plan_contests
 
@@ -159,7 +160,7 @@ def conclude(options: Options, facts: Facts, results: Results) -> Outcome:
         "differences",
         "Test error less that without regularisation, percentage points, 95 % interval over seeds",
         lambda canvas: _draw(canvas, names, differences),
-        (8.0, 6.5),
+        (8.0, 9.0),
     )
     return Outcome([table], _checks(options, facts, plain, differences), [figure])
 
@@ -170,7 +171,8 @@ def _how(options: Options, facts: Facts) -> str:
     return (
         f"Network {'-'.join(map(str, HIDDEN))} with SiLU units on pixels in [0, 1]; {runs}; batches of {BATCH}, "
         f"gradient descent with momentum {MOMENTUM:g}, rate {RATE:g} falling along a cosine; every regulariser makes "
-        f"the same number of updates. Of {tried} candidates for its setting (bagging has none) the one with the least "
+        "the same number of updates, but for early stopping and the passes after it. "
+        f"Of {tried} candidates for its setting (bagging has none) the one with the least "
         f"error on {VALIDATION[facts['data']]:,} validation examples was taken, by one run each with a seed that is "
         f"not used again; only then was the test part looked at, with seeds 0 to {options.seeds - 1}. A seed decides "
         "which examples are learnt from, the starting weights, the order, and the noise. In brackets: Student's 95 % "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +18,20 @@ from lamina.nn.ensemble import Ensemble
 from lamina.nn.mlp import MLP
 from lamina.optim.schedules import cosine
 from lamina.recipes.recipe import Result
+from lamina.recipes.regularisation.changes import watching
 from lamina.recipes.regularisation.digits import drawn, load_digits
-from lamina.recipes.regularisation.regularisers import CLASSES, Parts, regulariser
+from lamina.recipes.regularisation.parts import BATCH, CLASSES, Parts, SecondPass
+from lamina.recipes.regularisation.regularisers import regulariser
+from lamina.training.callback import Callback
+from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import outputs_of
 from lamina.training.fit import fit
 from lamina.training.gradient_step import GradientStep
+from lamina.training.history import History
 from lamina.training.learning_rate import LearningRate
-from lamina.training.objective import Supervised
+from lamina.training.stop_below import StopBelow
 
 HIDDEN = (256, 256)
-BATCH = 64
 RATE, MOMENTUM = 0.1, 0.9
 
 
@@ -94,9 +100,9 @@ def _train(name: str, setting: dict[str, Any], on: Runs) -> tuple[nn.Module, Bat
         torch.manual_seed(on.seed)
         while len(members) < wanted:
             network = _network(examples.inputs, generator)
-            parts = regulariser(name).change(Parts(network, digits.valid), **setting)
+            parts = regulariser(name).change(Parts(network, digits.valid, examples, on.seed), **setting)
             wanted = parts.members
-            some = examples if wanted == 1 else _bootstrapped(examples, generator)
+            some = parts.examples if wanted == 1 else _bootstrapped(examples, generator)
             members.append(_fitted(parts, some, on.steps, on.seed + 1_000_000 * len(members)))
     return (members[0] if wanted == 1 else Ensemble(members, "softmax")).eval(), examples
 
@@ -113,15 +119,44 @@ def _bootstrapped(examples: Batch, generator: Generator) -> Batch:
 
 
 def _fitted(parts: Parts, examples: Batch, steps: int, seed: int) -> nn.Module:
+    if parts.second is None:
+        _pass(parts, examples, steps, seed, [*parts.callbacks, LearningRate(cosine)])
+    else:
+        _twice(parts, parts.second, examples, steps, seed)
+    return parts.trained
+
+
+def _pass(parts: Parts, examples: Batch, steps: int, seed: int, callbacks: Sequence[Callback]) -> History:
     model = parts.trained
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, fused=True)
-    step = GradientStep(model, Supervised(parts.likelihood, parts.penalty), optimizer)
+    step = GradientStep(model, parts.objective(parts.likelihood, parts.penalty), optimizer)
     change = parts.augment
     augment = None if change is None else lambda x, rows, epoch: change(x, rows, epoch, seed)
-    stream = InMemory(examples, BATCH, seed=seed, augment=augment)
+    stream = parts.stream(InMemory(examples, BATCH, seed=seed, augment=augment))
     with parts.around:
-        fit(step, stream, max_epochs=steps, max_steps=steps, callbacks=[*parts.callbacks, LearningRate(cosine)])
-    return model
+        return fit(step, stream, max_epochs=steps, max_steps=steps, callbacks=callbacks)
+
+
+def _twice(parts: Parts, second: SecondPass, examples: Batch, steps: int, seed: int) -> None:
+    """Train on four fifths with early stopping by the rest, then on all.
+
+    Reference: Goodfellow et al., Deep Learning, 2016, algorithms 7.2 and 7.3.
+    """
+    start = copy.deepcopy(parts.network.state_dict())
+    kept = examples.size - examples.size // 5
+    watch = watching(examples.rows(kept, examples.size), parts)
+    early = EarlyStopping(f"valid_{second.monitor}", second.patience)
+    first = _pass(parts, examples.rows(0, kept), steps, seed, [watch, early, LearningRate(cosine)])
+    if second.way == "retrain":
+        parts.network.load_state_dict(start)
+        # the course of the first pass up to its best weights
+        share = early.best_steps / steps
+        _pass(parts, examples, early.best_steps, seed, [LearningRate(lambda progress: cosine(share * progress))])
+        return
+    # the cosine may have come down to nothing by the best epoch; a tenth of the first rate still learns
+    at_best = max(0.1, first.records[early.best_epoch - 1]["learning_rate"] / RATE)
+    until = StopBelow("valid_loss", early.best_train_loss)
+    _pass(parts, examples, steps, seed, [watch, until, LearningRate(lambda progress: at_best)])
 
 
 def _figures(network: nn.Module, part: Batch) -> tuple[float, float]:
