@@ -12,6 +12,7 @@ from lamina.data.tables.target_kinds import NumberTarget
 def problem(n: int, *, pictures: bool = False) -> Any:
     """One number to be predicted from four others, or from pictures; n training rows."""
     return SimpleNamespace(
+        n_training=n,
         pictures=pictures,
         split=SimpleNamespace(train=range(n), valid=range(n // 7)),
         targets=(NumberTarget("y", 0.0, 1.0),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -53,6 +54,24 @@ def test_O12_E20_recursion(epsilon: str, closed: bool) -> None:
     assert found == pytest.approx(recursion(epsilon), rel=1e-12)
     other = "outside" if epsilon == "inside" else "inside"
     assert found != pytest.approx(recursion(other), rel=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", ["inside", "outside"])
+def test_without_momentum_it_is_plain_rmsprop(epsilon: str) -> None:
+    """Outside the root it is PyTorch's; inside, the recursion of the courses."""
+    gradients = torch.randn(20, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours, theirs = (nn.Parameter(torch.zeros(5, dtype=torch.float64)) for _ in range(2))
+    optimizer = RMSPropNesterov([ours], 0.05, 0.0, rho=0.9, eps=0.01, epsilon=epsilon)  # type: ignore[arg-type]
+    reference = torch.optim.RMSprop([theirs], 0.05, alpha=0.9, eps=0.01)
+    w, r = np.zeros(5), np.zeros(5)
+    for g in gradients:
+        ours.grad, theirs.grad = g.clone(), g.clone()
+        optimizer.step()
+        reference.step()
+        r = 0.9 * r + 0.1 * g.numpy() ** 2
+        w = w - 0.05 * g.numpy() / np.sqrt(0.01 + r)
+    expected = theirs.detach().numpy() if epsilon == "outside" else w
+    np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [{"momentum": 1.0}, {"rho": 1.0}, {"eps": -1.0}, {"epsilon": "beside"}])

@@ -24,7 +24,7 @@ class RMSPropNesterov(NesterovMomentum):
 
     The gradient's place, ``look_ahead``, ``rest`` and ``at_rest`` are those of ``NesterovMomentum``. r begins at zero
     without a correction, so that the first steps are longer than the later ones by up to 1/√(1 - ρ).
-    ``torch.optim.RMSprop(momentum=α)`` takes its gradient at θ.
+    ``torch.optim.RMSprop(momentum=α)`` takes its gradient at θ. With α = 0 this is plain RMSProp, δ in the root or not.
 
     Not where the scale of the gradient carries what matters (whole batches near a minimum: the step does not shrink
     with the gradient). ``Adam`` corrects the start and is the more usual choice.
