@@ -85,8 +85,9 @@ def test_what_is_trained_is_the_network_of_the_parts(name: str) -> None:
 
 def test_the_step_is_autograds_where_a_layer_has_no_hand_written_gradient() -> None:
     asked = {"model": "mlp", "hidden": "6,6"}
-    assert trained(DATA, ["y"], settings(**asked)).step == "BackpropStep"
-    for name in ("batch", "layer", "weight", "residual", "low rank"):
+    for layers in ({}, LAYERS["residual"], LAYERS["highway"], LAYERS["skip"]):
+        assert trained(DATA, ["y"], settings(**asked, epochs=1, **layers)).step == "BackpropStep", layers
+    for name in ("batch", "layer", "weight", "low rank"):
         assert trained(DATA, ["y"], settings(**asked, epochs=1, **LAYERS[name])).step == "GradientStep", name
         with pytest.raises(ConfigError, match="backprop cannot train this model"):
             trained(DATA, ["y"], settings(**asked, step="backprop", **LAYERS[name]))
