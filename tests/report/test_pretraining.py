@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,12 @@ def test_a_sheet_lays_pictures_in_rows_with_a_transparent_line_between() -> None
         assert (found[top : top + 2, left : left + 3, 0] == round(25.5 * k)).all()
         assert (found[top : top + 2, left : left + 3, 1] == 255).all()
     assert (found[2, :, 1] == 0).all() and (found[:, 3, 1] == 0).all() and (found[3:, 7:, 1] == 0).all()
+
+
+def test_the_loss_is_told_from_the_first_epoch_to_the_last_and_once_where_there_is_one() -> None:
+    whole, one = layer(1), layer(2)
+    text = re.sub(r"<[^>]+>", "", render(facts(whole, replace(one, history=list(one.history)[:1]))))
+    assert "nats, from 100 to 20 in 5 epochs." in text and "nats, 100 in one epoch." in text
 
 
 def test_colour_stays_and_large_pictures_are_made_smaller() -> None:
