@@ -86,6 +86,13 @@ def test_bernoulli_has_no_label_smoothing() -> None:
 DATA = line(120)
 
 
+@pytest.mark.parametrize(("task", "used"), [("classes", "bernoulli"), ("count", "poisson")])
+def test_beta_is_refused_where_the_likelihood_that_was_chosen_has_none(task: str, used: str) -> None:
+    data = {**DATA, "y": np.arange(120) % (2 if task == "classes" else 40)}
+    with pytest.raises(ConfigError, match=f"spread is learnt, and likelihood is {used}"):
+        problem(data, ["y"], settings(task=task, beta=0.2))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

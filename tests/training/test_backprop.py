@@ -20,9 +20,10 @@ from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian
 from lamina.nn import MLP, ColumnEmbedding
 from lamina.penalties import L2, Context, Penalty
-from lamina.training import Callback, GradientStep, Run, Supervised, fit, full_state
+from lamina.training import Callback, GradientStep, Run, Supervised, fit, full_state, products
 from lamina.training.backprop import BackpropStep
 from lamina.training.backprop_nodes import Dropout as DropoutNode
+from lamina.training.backprop_nodes import TorchAffine
 from lamina.training.choose import choose_step
 from lamina.training.state import copy_state
 from lamina.training.threads import threads
@@ -116,6 +117,26 @@ def test_with_two_threads_equals_autograd(dtype: torch.dtype) -> None:
         alone = mlp(dtype, 3)
         compare(alone, Supervised(Categorical(3)), batches_for(Categorical(3), dtype))
     torch.testing.assert_close(joined(model.parameters()), joined(alone.parameters()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("intel", "crossing", "by_torch"), [(True, 0, 3), (True, 36, 1), (False, 0, 0)])
+def test_products_are_chosen_by_processor_and_size(
+    intel: bool, crossing: int, by_torch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 5-7-6-3 with one row a batch: 35, 42 and 18 multiply-adds."""
+    monkeypatch.setattr(products, "made_by_intel", lambda: intel)
+    monkeypatch.setattr(products, "CROSSING", crossing)
+    with threads(1):
+        model = mlp(torch.float64, 3)
+        (batch,) = batches_for(Categorical(3), torch.float64, sizes=(1,))
+        step = BackpropStep(model, Supervised(Categorical(3)), sgd)
+        step(batch)
+        nodes = step._plans[batch.inputs.shape].chain.nodes
+        assert sum(isinstance(node, TorchAffine) for node in nodes) == by_torch
+        assert (
+            compare(mlp(torch.float64, 3), Supervised(Categorical(3)), batches_for(Categorical(3), torch.float64))
+            < 1e-10
+        )
 
 
 class SameMask(nn.Module):

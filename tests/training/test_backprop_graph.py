@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -83,7 +83,8 @@ def bare(rate: float) -> Callable[[list[dict]], torch.optim.Optimizer]:
     return lambda groups: torch.optim.SGD(groups, lr=rate)
 
 
-LEAVES = st.one_of(st.booleans(), st.sampled_from(sorted(ACTIVATIONS)))  # an affine map with a bias or without, a unit
+# An affine map with a bias or without, or a unit; one that works in place may stand where autograd itself refuses it.
+LEAVES = st.one_of(st.booleans(), st.sampled_from(sorted(set(ACTIVATIONS) - {"relu in place"})))
 TREES = st.recursive(
     LEAVES,
     lambda parts: st.one_of(
@@ -127,7 +128,6 @@ def test_any_graph_equals_autograd(trees: list[object], sizes: list[int], weight
     torch.manual_seed(seed)
     model = nn.Sequential(*map(built, trees), nn.Linear(D, 3)).double()
     batches = batches_for(Categorical(3), torch.float64, sizes=tuple(sizes), weighted=weighted)
-    assume(BackpropStep.supports(model, THREE) is None)  # not where a unit that works in place stands before others
     assert compare(model, THREE, batches) < 1e-8
 
 

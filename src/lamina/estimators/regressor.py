@@ -173,8 +173,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
 
         Args:
             X: ``(N, D)`` array or frame; NaN and nulls are missing cells.
-            y: ``(N,)`` numbers, or ``(N, T)``; with ``learn_unlabelled`` a row with a NaN has no
-                target.
+            y: ``(N,)`` numbers, or ``(N, T)``; with ``learn_unlabelled`` a row with a NaN has no target.
             sample_weight: ``(N,)`` not negative; a row of weight 0 is absent, a whole number n counts as n copies.
             hints: ``(N,)`` or ``(N, H)`` numbers or labels, an array or a frame, that are known while training only:
                 the network predicts them too, beside y, and then no more.

@@ -11,6 +11,7 @@ from lamina.data.spec import ImageSpec
 from lamina.data.tables.targets import ClassTarget
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian, GaussianMixture, Heads
+from lamina.likelihoods.registry import likelihood_name
 from lamina.methodology.neighbours import check_distance
 from lamina.methodology.pretraining import check_pretrain
 from lamina.methodology.problem import Problem, likelihood_of
@@ -137,16 +138,15 @@ ON_WEIGHTS = ("elastic-net", "l1", "l2", "per-layer", "tying", "weight-eliminati
 
 
 def _check_likelihood(settings: Settings, problem: Problem) -> None:
-    if settings.likelihood is None:
-        return
     likelihood = likelihood_of(settings, problem.targets)
     heads = likelihood.likelihoods if isinstance(likelihood, Heads) else (likelihood,)
     if _changed(settings, "beta") and not any(isinstance(head, Gaussian) and head.scale is None for head in heads):
+        used = settings.likelihood or ", ".join(sorted({likelihood_name(head) for head in heads}))
         raise _refusal(
-            f"beta is for a Gaussian whose spread is learnt, and likelihood is {settings.likelihood}",
-            "beta",
-            "leave out beta",
+            f"beta is for a Gaussian whose spread is learnt, and likelihood is {used}", "beta", "leave out beta"
         )
+    if settings.likelihood is None:
+        return
     if settings.bag > 1 and any(isinstance(head, GaussianMixture) for head in heads):
         raise _refusal(
             "components of different networks do not correspond, so their outputs cannot be averaged",

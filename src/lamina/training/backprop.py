@@ -13,7 +13,7 @@ from lamina.data.batch import Batch
 from lamina.errors import ConfigError
 from lamina.penalties.base import Penalty, WeightedSum
 from lamina.penalties.l2 import L2
-from lamina.training.backprop_graph import Builder, stack, why_not_stack, width_given, width_read
+from lamina.training.backprop_build import Builder, stack, why_not_stack, width_given, width_read
 from lamina.training.backprop_loss import build_loss
 from lamina.training.backprop_nodes import Sheet
 from lamina.training.fused_update import fused_update
@@ -31,7 +31,8 @@ class BackpropStep:
         backward   δ⁽ᴷ⁾ = ∂L/∂y⁽ᴷ⁾,  δ⁽ᵏ⁻¹⁾ = (∂y⁽ᵏ⁾/∂y⁽ᵏ⁻¹⁾)ᵀ δ⁽ᵏ⁾   and beside it  ∂L/∂w⁽ᵏ⁾ = (∂y⁽ᵏ⁾/∂w⁽ᵏ⁾)ᵀ δ⁽ᵏ⁾
 
     The nodes are in ``backprop_nodes``, the loss in ``backprop_loss``; residual, highway and skip connections, where a
-    result has several readers and its δ is the sum of theirs, in ``backprop_graph``. Results are those of
+    result has several readers and its δ is the sum of theirs, in ``backprop_graph``; which layers have nodes in
+    ``backprop_build``. Results are those of
     ``GradientStep`` up to rounding; what is saved is the bookkeeping and the memory traffic of a general engine:
     buffers are made once for each batch size, and all parameters live in one vector, weights first and then biases,
     that is updated as two ranges. The model's own parameters become views of that vector and its gradient's:

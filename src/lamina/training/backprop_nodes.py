@@ -11,7 +11,8 @@ pass, and turn δ into the next δ in place. Every node owns its result for one 
 almost nothing.
 
 Each number is held once and seen as a tensor and as a NumPy array (``Sheet``), because each library is the quicker one
-for something: matrix products, row sums and tanh are NumPy's here, the rest is PyTorch's (benchmarks/RESULTS.md).
+for something: row sums and tanh are NumPy's here, matrix products as ``products`` says, the rest is PyTorch's
+(benchmarks/RESULTS.md).
 """
 
 # ruff: noqa: D102 - what each method returns is said by its class and by Node
@@ -103,12 +104,8 @@ class Affine(Node):
             np.dot(self.ones, delta.array, out=self.db)
 
 
-class ThreadedAffine(Affine):
-    """The same node with PyTorch's products, for more than one thread.
-
-    NumPy's BLAS and PyTorch keep a pool of threads each, and a pool that waits in a loop for its next work takes the
-    cores from the other; so with several threads all work goes to one pool.
-    """
+class TorchAffine(Affine):
+    """The same node with PyTorch's products, where ``lamina.training.products`` says that they are the better ones."""
 
     def __init__(self, layer: nn.Linear, gradients: Gradients, n: int, *, by_columns: bool = False) -> None:
         super().__init__(layer, gradients, n, by_columns=by_columns)
@@ -339,71 +336,3 @@ class Embedding(Node):
 
     def parameter_gradient(self, delta: Sheet) -> None:
         self.dw.zero_().index_add_(0, self.places.flatten(), delta.tensor[:, self.m :].flatten())
-
-
-def build_node(
-    layer: nn.Module, gradients: Gradients, n: int, width: int, dtype: torch.dtype, *, by_columns: bool = False
-) -> tuple[Node, int]:
-    """Return the node of a layer for ``n`` rows of ``width`` numbers, and the width of its result.
-
-    ``by_columns`` asks an affine node for that layout.
-
-    Returns:
-        Node and width; the layer is one that ``why_not`` accepts.
-    """
-    match layer:
-        case nn.Linear():
-            kind = Affine if torch.get_num_threads() == 1 else ThreadedAffine
-            return kind(layer, gradients, n, by_columns=by_columns), layer.out_features
-        case ColumnEmbedding():
-            return Embedding(layer, gradients, n), layer.out_features
-        case nn.LeakyReLU():
-            node: Node = LeakyRelu(n, width, dtype, layer.negative_slope)
-        case nn.ELU():
-            node = Elu(n, width, dtype, layer.alpha)
-        case nn.Dropout():
-            node = Dropout(layer, n, width, dtype)
-        case PixelScaling():
-            node = Scaling(layer, dtype)
-        case nn.Flatten():
-            node = Flatten()
-        case nn.Identity():
-            node = Identity()
-        case _:
-            node = _PLAIN[type(layer)](n, width, dtype)
-    return node, width
-
-
-_PLAIN: dict[type[nn.Module], Callable[[int, int, torch.dtype], Node]] = {
-    nn.ReLU: Relu,
-    nn.Tanh: Tanh,
-    nn.Sigmoid: Sigmoid,
-    nn.SiLU: Silu,
-    nn.GELU: Gelu,
-}
-_KNOWN = {*_PLAIN, nn.Linear, nn.LeakyReLU, nn.ELU, nn.Dropout, nn.Identity}
-
-
-def why_not(name: str, layer: nn.Module, first: bool, begun: bool) -> str | None:
-    """Return why a layer has no node here, or None where it has one.
-
-    Args:
-        name: Its name in the model, for the reason.
-        layer: The layer.
-        first: Whether it is the first of the stack.
-        begun: Whether a layer with weights comes before it.
-
-    Returns:
-        A phrase, or None.
-    """
-    kind, title = type(layer), f'layer "{name}" ({type(layer).__name__})'
-    if kind in {ColumnEmbedding, PixelScaling}:
-        return None if first else f"{title} does not stand first"
-    if kind is nn.Flatten:
-        usual = layer.start_dim == 1 and layer.end_dim == -1
-        return None if usual and not begun else f"{title} does not stand before all weights"
-    if kind not in _KNOWN:
-        return f"{title} has no hand-written backward function"
-    if isinstance(layer, nn.GELU) and layer.approximate != "none":
-        return f"{title} is the tanh approximation"
-    return None

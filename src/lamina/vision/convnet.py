@@ -3,15 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from torch import Generator, nn
 
 from lamina.errors import ConfigError
-from lamina.initialisers import Scheme, fill
 from lamina.nn import linear
 from lamina.nn._chain import NamedChain
 from lamina.nn._checks import at_least, fraction
 from lamina.nn.activations import read_activation
+from lamina.vision._convolution import convolution
 
 _KERNEL = 5
 _COARSE = 7  # stages go on until the longer side is at most this
@@ -76,7 +75,7 @@ class ConvNet(NamedChain):
         while k == 0 or (max(sides) > _COARSE and min(sides) >= 2):
             k += 1
             given = filters * 2 ** (k - 1)
-            layers[f"conv{k}"] = _convolution(maps, given, chosen.start, generator)
+            layers[f"conv{k}"] = convolution(maps, given, _KERNEL, 1, chosen.start, generator)
             layers[f"{chosen.name}{k}"] = chosen.module(given)
             layers[f"pool{k}"] = nn.MaxPool2d(2)
             maps, sides = given, (sides[0] // 2, sides[1] // 2)
@@ -91,13 +90,3 @@ class ConvNet(NamedChain):
             size = units
         layers["output"] = linear(size, n_outputs, "glorot", generator)
         super().__init__(layers)
-
-
-def _convolution(inputs: int, outputs: int, start: Scheme, generator: Generator | None) -> nn.Conv2d:
-    layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, inputs, outputs, _KERNEL, padding=_KERNEL // 2, device=torch.get_default_device()
-    )
-    fill(layer.weight, start, generator)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer

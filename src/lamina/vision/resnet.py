@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from lamina.errors import ConfigError
 from lamina.nn import Residual, linear
+from lamina.vision._convolution import convolution
 
 _FINE = 16  # the stem brings the longer side to at most this
 _COARSE = 4  # stages go on halving until the longer side is at most this
@@ -140,24 +141,7 @@ def small_resnet(
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, generator: Generator | None) -> nn.Conv2d:
-    """Build a convolution without bias, W ~ N(0, 2 / (k² outputs)), half-padded; nothing global is drawn.
-
-    Returns:
-        The layer.
-    """
-    layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d,
-        inputs,
-        outputs,
-        kernel,
-        stride=stride,
-        padding=kernel // 2,
-        bias=False,
-        device=torch.get_default_device(),
-    )
-    with torch.no_grad():
-        layer.weight.normal_(0.0, math.sqrt(2.0 / (kernel * kernel * outputs)), generator=generator)
-    return layer
+    return convolution(inputs, outputs, kernel, stride, "he_fan_out", generator, bias=False)
 
 
 def _block(inputs: int, outputs: int, stride: int, generator: Generator | None) -> nn.Sequential:

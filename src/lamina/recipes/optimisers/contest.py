@@ -31,6 +31,7 @@ SHOWN = {
 }  # fmt: skip
 """What is drawn against time, and its colour; twenty lines could not be told apart."""
 
+_MOST = 100.0  # % that the figure of differences reaches to either side
 _FIGURE = "valid_loss"
 
 
@@ -281,13 +282,18 @@ def _draw_differences(canvas: Any, lines: Mapping[str, Mapping[str, Line]]) -> N
             one = _difference(some[name].train, some[REFERENCE].train) if name in some else None
             if isinstance(one, Estimate):
                 value, low, high = (100.0 * v / base for v in (one.value, one.low, one.high))
+                if abs(value) > _MOST:  # it stands at the edge, an arrow outwards
+                    axes.plot([math.copysign(_MOST, value)], [place], ">" if value > 0 else "<", color="#4c78a8")
+                    continue
                 axes.errorbar([value], [place], xerr=[[value - low], [high - value]], fmt="o", capsize=2, markersize=4,
                               color="#4c78a8")  # fmt: skip
         axes.axvline(0.0, color="black", linewidth=0.8)
-        axes.set_xlim(-105.0, 105.0)
+        axes.set_xlim(-1.05 * _MOST, 1.05 * _MOST)
         axes.set_title(problem, fontsize="medium")
     canvas.axes[0].set_yticks(range(len(names)), names[::-1])
-    canvas.supxlabel("difference from SGD, % of SGD's training loss; left of 0 is better", fontsize="medium")
+    canvas.supxlabel(
+        "difference from SGD, % of SGD's training loss; left of 0 is better; arrows: beyond", fontsize="medium"
+    )
 
 
 recipe = Recipe(plan, conclude)
