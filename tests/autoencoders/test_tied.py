@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from lamina.autoencoders.tied import TiedLinear, transposed_convolution
+from lamina.autoencoders import TiedLinear, transposed_convolution
 from lamina.errors import ConfigError
 
 G = torch.Generator

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev
+from torch.func import jacrev
 
+from curvature.fisher import exact_fisher, measured, same
 from lamina.curvature.batch_loss import BatchLoss
 from lamina.curvature.kronecker import KroneckerFactors
 from lamina.curvature.kronecker.use import recorded
@@ -31,45 +32,6 @@ def _double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def hessian_of_outputs(likelihood, z: Tensor) -> Tensor:
-    """The Fisher matrix of one example's outputs in closed form."""
-    if isinstance(likelihood, Categorical):
-        p = z.softmax(0)
-        return p.diag() - torch.outer(p, p)
-    if isinstance(likelihood, Bernoulli):
-        p = z.sigmoid()
-        return (p * (1 - p)).diag()
-    if likelihood.scale is not None:
-        return torch.eye(len(z)) / likelihood.scale**2
-    raw = z.chunk(2)[1]
-    log_s = raw / (1 + (raw / 14) ** 2).sqrt()
-    slope = (1 + (raw / 14) ** 2) ** -1.5
-    return torch.cat([(-2 * log_s).exp(), 2 * slope**2]).diag()
-
-
-def exact_fisher(net: nn.Module, likelihood, x: Tensor, names: tuple[str, ...], weights=None) -> Tensor:
-    """(1/N) Σ w J^T H J of the named parameters, by one Jacobian an example."""
-    values = {name: p.detach() for name, p in net.named_parameters()}
-    total = 0.0
-    for n in range(len(x)):
-        jacobian = jacrev(lambda v, n=n: functional_call(net, v, (x[n : n + 1],))[0])(values)
-        j = torch.cat([jacobian[name].flatten(1) for name in names], dim=1)
-        h = hessian_of_outputs(likelihood, net(x[n : n + 1])[0].detach())
-        total = total + (1.0 if weights is None else weights[n]) * j.T @ h @ j
-    return total / len(x)
-
-
-def measured(net: nn.Module, likelihood, x: Tensor, targets: Tensor, *, weights=None, **options) -> KroneckerFactors:
-    options.setdefault("fisher", "exact")
-    return KroneckerFactors(net, **options).update(BatchLoss(net, likelihood, x, targets, weights=weights))
-
-
-def same(a: Tensor, b: Tensor, tolerance: float = 1e-10) -> None:
-    a, b = a.detach(), b.detach()
-    assert a.shape == b.shape
-    assert float((a - b).abs().max()) <= tolerance * max(1.0, float(b.abs().max()))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -412,20 +374,20 @@ def test_what_is_not_covered_is_refused_by_name():
             KroneckerFactors(net, **options)
 
 
-def test_an_embedding_tied_to_an_affine_layer_is_refused():
-    class Tied(nn.Module):
+def test_a_weight_of_layers_of_different_kinds_is_refused():
+    class Mixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.codes, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
-            self.head.weight = self.codes.weight
+            self.scale, self.head = nn.LayerNorm(3), nn.Linear(3, 3)
+            self.head.bias = self.scale.bias
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.codes(x))
+            return self.head(self.scale(x))
 
     with pytest.raises(ConfigError, match="shared between layers of different kinds"):
-        KroneckerFactors(Tied())
-    net, x = Tied(), torch.tensor([1, 2])
-    assert measured(net, Categorical(5), x, torch.tensor([0, 1]), fallback="diagonal").blocks
+        KroneckerFactors(Mixed())
+    net, x = Mixed(), torch.randn(2, 3)
+    assert measured(net, Categorical(3), x, torch.tensor([0, 1]), fallback="diagonal").blocks
 
 
 def test_calls_that_cannot_be_seen_are_refused():

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lamina.autoencoders.autoencoder import Autoencoder
-from lamina.autoencoders.tied import TiedLinear
 from lamina.data.spec import ImageSpec, VectorSpec
 from lamina.energy.rbm import RBM
 from lamina.energy.units import Bernoulli, Gaussian
@@ -18,6 +17,7 @@ from lamina.likelihoods import Bernoulli as BernoulliLikelihood
 from lamina.likelihoods import Gaussian as GaussianLikelihood
 from lamina.methodology.layer_views import FILTERS, PICTURES, TaughtLayer, views_of
 from lamina.nn import PixelScaling
+from lamina.nn.tied_linear import TiedLinear
 from lamina.training.hidden_layers import hidden_layers
 
 SPEC = ImageSpec(1, 3, 4)

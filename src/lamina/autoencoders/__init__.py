@@ -21,7 +21,8 @@ from lamina.autoencoders.sparsifying_logistic import SparsifyingLogistic
 from lamina.autoencoders.stacked import unroll
 from lamina.autoencoders.stacked_subspace_analysis import StackedSubspaceAnalysis
 from lamina.autoencoders.subspace_analysis import SubspaceAnalysis
-from lamina.autoencoders.tied import TiedLinear, transposed_convolution
+from lamina.autoencoders.transposed_convolution import transposed_convolution
+from lamina.nn.tied_linear import TiedLinear
 
 __all__ = [
     "PCA",

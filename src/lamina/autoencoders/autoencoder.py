@@ -9,7 +9,6 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from lamina.autoencoders.tied import TiedLinear
 from lamina.errors import ConfigError, nearest
 from lamina.likelihoods.base import Likelihood
 from lamina.likelihoods.bernoulli import Bernoulli
@@ -17,6 +16,7 @@ from lamina.likelihoods.gaussian import Gaussian
 from lamina.nn._checks import at_least
 from lamina.nn.activations import ACTIVATIONS
 from lamina.nn.linear import linear
+from lamina.nn.tied_linear import TiedLinear
 
 Inputs = Literal["bernoulli", "gaussian"]
 

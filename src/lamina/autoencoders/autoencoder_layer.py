@@ -14,10 +14,11 @@ from torch.optim import SGD, Optimizer
 from lamina.autoencoders.autoencoder import Autoencoder, Inputs, reading
 from lamina.autoencoders.corruption import Corruption
 from lamina.autoencoders.reconstruction import Reconstruction
-from lamina.autoencoders.tied import Convolution, TiedLinear, transposed_convolution
+from lamina.autoencoders.transposed_convolution import transposed_convolution
 from lamina.data.stream import InMemory, Stream
 from lamina.errors import ConfigError
 from lamina.nn.linear import linear
+from lamina.nn.tied_linear import Convolution, TiedLinear
 from lamina.penalties.base import Penalty
 from lamina.training.gradient_step import GradientStep
 from lamina.training.hidden_layers import HiddenLayer

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lamina.autoencoders.autoencoder import Autoencoder
-from lamina.autoencoders.tied import TiedLinear
 from lamina.errors import ConfigError
 from lamina.likelihoods.gaussian import Gaussian
+from lamina.nn.tied_linear import TiedLinear
 
 _AT_ONCE = 4_096  # examples whose products are summed in one go
 

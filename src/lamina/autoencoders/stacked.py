@@ -9,9 +9,9 @@ from copy import deepcopy
 from torch import nn
 
 from lamina.autoencoders.autoencoder import Autoencoder
-from lamina.autoencoders.tied import TiedLinear
 from lamina.errors import ConfigError
 from lamina.likelihoods.bernoulli import Bernoulli
+from lamina.nn.tied_linear import TiedLinear
 from lamina.training.greedy import GreedyLayer
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lamina.data.batch import Batch
 from lamina.data.stream import InMemory
+from lamina.penalties import Context, ManifoldTangents
 from lamina.recipes.regularisation import changes, train
 from lamina.recipes.regularisation.digits import load_digits
 from lamina.recipes.regularisation.parts import Parts
@@ -38,6 +39,76 @@ def test_dropout_and_multiplicative_noise_stand_behind_each_hidden_unit() -> Non
     multiplied = changes.multiplied(parts(), 0.5).network
     assert [name for name, _ in multiplied.named_children() if name.startswith("mask")] == ["mask1", "mask2"]
     assert multiplied.mask1.std == 1.0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("way", ["monte-carlo", "geometric"])
+def test_sub_networks_answer_in_evaluation(monkeypatch: pytest.MonkeyPatch, way: Any) -> None:
+    monkeypatch.setattr(changes, "_SUB_NETWORKS", 2_000)
+    made = changes.dropout_answering(way)(parts(), 0.5, 0.2)
+    with torch.no_grad():
+        made.network.output.weight.mul_(4.0)  # type: ignore[union-attr]  # the two means differ where answers are firm
+    x = made.valid.inputs[:40]
+    found = made.answering(made.network).eval()(x).softmax(1)
+    drawn = made.network.train()  # PyTorch's own masks
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = torch.stack([drawn(x) for _ in range(4_000)]).double()
+    means = {"monte-carlo": logits.softmax(2).mean(0), "geometric": logits.log_softmax(2).mean(0).softmax(1)}
+    spread = logits.softmax(2).std(0).max().item()
+    errors = {name: (found - mean).square().mean().sqrt().item() for name, mean in means.items()}
+    assert errors[way] < 2.0 * spread / 2_000**0.5
+    assert errors[way] < 0.5 * max(errors.values())
+    torch.testing.assert_close(made.answering(made.network).eval()(x).softmax(1), found)  # the same ones each time
+
+
+def test_hidden_layers_are_tied_to_those_of_an_autoencoder_of_the_pictures() -> None:
+    plain, made = parts(), changes.tied_to_autoencoder(parts(), 0.3)
+    for (name, p), (_, before) in zip(made.network.named_parameters(), plain.network.named_parameters(), strict=True):
+        assert torch.equal(p, before), name  # training starts where it always does
+    ((weight, tying),) = made.penalty.terms  # type: ignore[union-attr]
+    assert weight == 0.3
+    assert set(tying.reference) == {"linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias"}
+    distance = sum(
+        ((p.detach() - tying.reference[name]).numpy().astype(float) ** 2).sum()
+        for name, p in plain.network.named_parameters()
+        if name in tying.reference
+    )
+    context = Context(made.network, made.examples.inputs, made.network(made.examples.inputs))
+    assert made.penalty(context).item() == pytest.approx(0.3 * distance, rel=1e-5)  # type: ignore[misc]
+
+    def nats(weight: Tensor, bias: Tensor) -> float:
+        """What the first layer's own weights make of its code lacks for unseen pictures, with the best biases."""
+        x = made.valid.inputs.flatten(1)
+        back = nn.functional.silu(x @ weight.T + bias) @ weight
+        free = torch.zeros(x.shape[1], requires_grad=True)
+        search = torch.optim.LBFGS([free], max_iter=100, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            search.zero_grad()
+            total = nn.functional.binary_cross_entropy_with_logits(back + free, x)
+            total.backward()
+            return total
+
+        search.step(loss)  # type: ignore[arg-type]
+        return (loss() - torch.special.entr(torch.stack([x, 1.0 - x])).sum(0).mean()).item()
+
+    start = plain.network.linear1
+    assert isinstance(start, nn.Linear)
+    learnt = nats(tying.reference["linear1.weight"], tying.reference["linear1.bias"])
+    assert 0.0 < learnt < 0.7 * nats(start.weight.detach(), start.bias.detach())
+
+
+def test_manifold_tangents_come_from_an_autoencoder_of_the_pictures_and_hold_for_new_ones() -> None:
+    made = changes.manifold_tangents(parts(600), 0.3, 4)
+    ((weight, penalty),) = made.penalty.terms  # type: ignore[union-attr]
+    assert (weight, penalty.rank) == (0.3, 4)
+    assert not any(p.requires_grad for p in penalty.encoder.parameters())
+    x = made.valid.inputs
+    tangents = ManifoldTangents(penalty.encoder, penalty.rank)(x).flatten(2)
+    pool = made.examples.inputs.flatten(1)
+    near = pool[torch.cdist(x.flatten(1), pool).argmin(1)] - x.flatten(1)
+    share = (torch.einsum("kni,ni->nk", tangents, near).square().sum(1) / near.square().sum(1)).mean()
+    assert share > 2 * 4 / 64  # a neighbour lies along them, far more than along any four of 64 directions
 
 
 def test_label_noise_changes_about_that_share_of_the_labels_and_nothing_else() -> None:

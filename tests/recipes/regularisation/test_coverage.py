@@ -35,6 +35,9 @@ ROWS = {
     "pairs": "pairs of neighbours",
     "patience": "early stopping",
     "second_pass": "early stopping, then trained again",
+    "tie_to_start": "soft tying to an autoencoder",
+    "dropout_inference": "dropout, 50 sub-networks answer",
+    "dropout_passes": "dropout, 50 sub-networks answer",
     "share": "hard sharing over places, first layer",
 }
 """The settings beside the penalties, docs/regularisation.md, and a row that shows each."""

@@ -26,6 +26,7 @@ class Block:
         layer                      W                            A, of the inputs     G, of the outputs
         affine, convolution        out × (in + 1)               full                 full
         grouped convolution        groups × out/g × (in/g + 1)  full, each group     full, each group
+        transposed convolution     in × out · patch             full                 full, each group
         embedding                  width × codes                diagonal             full
         normalisation              1 × (scales + shifts)        full                 none
         bias of its own            out × 1                      none                 full

@@ -27,10 +27,12 @@ class KroneckerFactors:
     A⁻¹ ⊗ G⁻¹. It is exact for one example; for a linear network with fixed output curvature; and wherever a aᵀ and g gᵀ
     are uncorrelated over the data. Blocks between layers are zero.
 
-    Covered: affine layers, convolutions, embeddings, normalisation's scales and shifts (exactly, up to 512 of them),
-    recurrent cells and layers, ``lamina.nn.LowRankLinear`` and ``ColumnEmbedding``; see ``Block`` for the kind of their
-    factors. Where a weight is used at T places of an example (a convolution, a sequence, a recurrent layer's steps,
-    layers that share it), ``expand`` takes the places for independent and alike,
+    Covered: affine layers, convolutions and transposed ones, embeddings and bags of them, normalisation's scales and
+    shifts (exactly, up to 512 of them), recurrent cells and layers, ``LowRankLinear`` and ``ColumnEmbedding`` of
+    ``lamina.nn``, ``lamina.autoencoders.TiedLinear``; see ``Block`` for the kind of their factors. A weight used as W
+    and as Wᵀ (tied autoencoders; an embedding that is the output layer's too) has two such products, for which the one
+    with the same trace and partial traces stands in. Where a weight is used at T places of an example (a convolution, a
+    sequence, a recurrent layer's steps, layers that share it), ``expand`` takes the places for independent and alike,
 
         A = 1/(N T) Σ_nt a_nt a_ntᵀ,   G = 1/N Σ_nt g_nt g_ntᵀ
 
@@ -118,8 +120,11 @@ class KroneckerFactors:
             for pair in self.factors.values():
                 for factor in pair.values():
                     factor.mul_(decay) if decay else factor.zero_()
-            self._add_inputs(uses, share)
-        self._add_gradients(batch, outputs, uses, share, generator)
+            ways = _Ways(self.factors, uses)
+            self._add_inputs(ways, share)
+        self._add_gradients(batch, outputs, ways, share, generator)
+        with torch.no_grad():
+            ways.join()
         self.updates += 1
         return self
 
@@ -172,32 +177,33 @@ class KroneckerFactors:
             )
         return found
 
-    def _add_inputs(self, uses: Sequence[Use], share: float) -> None:
+    def _add_inputs(self, ways: _Ways, share: float) -> None:
         """Add share · E[a aᵀ] of the blocks whose inputs are seen without a gradient."""
-        by_block: dict[str, list[tuple[Use, Tensor]]] = {}
-        for use in uses:
+        by_way: dict[tuple[str, bool], list[tuple[Use, Tensor]]] = {}
+        for use in ways.uses:
             if use.inputs is not None and self.blocks[use.block].inputs != "none":
-                by_block.setdefault(use.block, []).append((use, use.inputs()))
-        for name, found in by_block.items():
-            block, factor = self.blocks[name], self.factors[name]["inputs"]
+                by_way.setdefault((use.block, use.turned), []).append((use, use.inputs()))
+        for (name, _), found in by_way.items():
             total = sum(len(a) if use.kind == "codes" else a.shape[-2] for use, a in found)
             for use, a in found:
+                factor, scale = ways.of(use)["inputs"], share / max(total, 1)
                 if use.kind == "codes":
-                    factor.add_(torch.bincount(a, minlength=block.columns), alpha=share / max(total, 1))
+                    diagonal = factor if factor.ndim == 1 else factor.diagonal()
+                    diagonal.index_add_(0, a.indices()[1], a.values().square(), alpha=scale)
                     continue
                 width = a.shape[-1]
-                _add_square(factor[..., :width, :width], a, share / total)
-                if block.ones:
-                    mean = a.sum(-2).mul_(share / total)
+                _add_square(factor[..., :width, :width], a, scale)
+                if self.blocks[name].ones:
+                    mean = a.sum(-2).mul_(scale)
                     factor[..., :width, width].add_(mean)
                     factor[..., width, :width].add_(mean)
-                    factor[..., width, width].add_(share * a.shape[-2] / total)
+                    factor[..., width, width].add_(scale * a.shape[-2])
 
     def _add_gradients(
-        self, batch: BatchLoss, outputs: Tensor, uses: Sequence[Use], share: float, generator: Generator | None
+        self, batch: BatchLoss, outputs: Tensor, ways: _Ways, share: float, generator: Generator | None
     ) -> None:
         """Add share · E[g gᵀ], by as many passes back as the kind of Fisher matrix takes."""
-        n = outputs.shape[0]
+        n, uses = outputs.shape[0], ways.uses
         called = {use.block for use in uses}
         asked = [name for name in self.blocks if name not in called]
         columns = list(
@@ -221,13 +227,13 @@ class KroneckerFactors:
             with torch.no_grad():
                 for use, delta in zip(uses, found, strict=False):
                     if delta is not None:
-                        self._add_use(use, delta, share / n)
+                        self._add_use(use, delta, share / n, ways.of(use))
                 for name, g in zip(asked, found[len(uses) :], strict=True):
                     if g is not None:
                         self._add_guess(name, g, share / n)
 
-    def _add_use(self, use: Use, delta: Tensor, scale: float) -> None:
-        block, pair, rows = self.blocks[use.block], self.factors[use.block], use.outputs(delta)
+    def _add_use(self, use: Use, delta: Tensor, scale: float, pair: Tensors) -> None:
+        block, rows = self.blocks[use.block], use.outputs(delta)
         if use.kind == "squares":
             pair["inputs"].add_(rows, alpha=scale)
         elif use.kind != "examples":
@@ -251,6 +257,56 @@ class KroneckerFactors:
                 mend="call it as a module, or freeze the parameter by requires_grad_(False)",
             )
         self.factors[name]["inputs"].add_(total.reshape(-1).square(), alpha=scale)
+
+
+class _Ways:
+    """Where the uses of a batch add to: to the factors, or, of a weight used as W and as Wᵀ, to factors of either way.
+
+    Args:
+        factors: Of all blocks; what they hold already stays.
+        uses: Of the batch.
+    """
+
+    def __init__(self, factors: Mapping[str, Tensors], uses: Sequence[Use]) -> None:
+        self.factors, self.uses = factors, uses
+        ways: dict[str, set[bool]] = {}
+        for use in uses:
+            ways.setdefault(use.block, set()).add(use.turned)
+        self.apart: dict[str, dict[bool, Tensors]] = {
+            name: {turned: {side: torch.zeros_like(f) for side, f in factors[name].items()} for turned in both}
+            for name, both in ways.items()
+            if len(both) == 2
+        }
+
+    def of(self, use: Use) -> Tensors:
+        """Return the factors of a use's own inputs and outputs: for Wᵀ the other way round."""
+        pair = self.apart[use.block][use.turned] if use.block in self.apart else self.factors[use.block]
+        return {"inputs": pair["outputs"], "outputs": pair["inputs"]} if use.turned else pair
+
+    def join(self) -> None:
+        """Add to the factors of the weights used both ways the A ⊗ G with all traces of A₁ ⊗ G₁ + A₂ ⊗ G₂.
+
+            A = Σ_i tr(G_i) A_i / Σ_i tr(G_i),   G = Σ_i tr(A_i) G_i · Σ_i tr(G_i) / Σ_i tr(A_i) tr(G_i)
+
+        The trace is the sum's, and so are the partial ones, over the inputs and over the outputs.
+        """
+        for name, pairs in self.apart.items():
+            widths = [_trace(pair["inputs"]) for pair in pairs.values()]
+            heights = [_trace(pair["outputs"]) for pair in pairs.values()]
+            height = torch.stack(heights).sum(0)
+            whole = torch.stack([w * h for w, h in zip(widths, heights, strict=True)]).sum(0)
+            for pair, w, h in zip(pairs.values(), widths, heights, strict=True):
+                self.factors[name]["inputs"].add_(pair["inputs"] * _ratio(h, height))
+                self.factors[name]["outputs"].add_(pair["outputs"] * _ratio(w * height, whole))
+
+
+def _trace(factor: Tensor) -> Tensor:
+    return factor.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Return part / whole, and 0 where both are."""
+    return part / whole.masked_fill(whole == 0, 1.0)
 
 
 def _add_square(factor: Tensor, rows: Tensor, scale: float) -> None:

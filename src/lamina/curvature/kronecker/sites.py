@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -12,12 +12,17 @@ from torch.nn.modules.batchnorm import _NormBase
 from lamina.curvature.kronecker.block import Block
 from lamina.errors import ConfigError
 from lamina.nn import ColumnEmbedding, LowRankLinear
+from lamina.nn.tied_linear import TiedLinear
 
-Kind = Literal["affine", "convolution", "embedding", "normalisation", "recurrent", "low_rank", "columns"]
+Kind = Literal[
+    "affine", "convolution", "transposed", "embedding", "bag", "normalisation", "recurrent", "low_rank", "columns"
+]
 
 AFFINE = (nn.Linear,)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (TiedLinear, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+EMBEDDINGS = ("embedding", "bag")
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 SEQUENCES = (nn.RNN, nn.LSTM, nn.GRU)
 WIDEST_SCALE = 512  # scales and shifts of a layer that share one full matrix; more are taken by their diagonal
@@ -64,6 +69,9 @@ def _sites(layer: str, module: nn.Module) -> Iterator[Site]:
     elif isinstance(module, LowRankLinear):
         yield Site(layer, module, "low_rank", "v", None)
         yield Site(layer, module, "low_rank", "u", named("bias"))
+    elif isinstance(module, TRANSPOSED):  # what the bias is added to is not what the weight's rows are
+        yield Site(layer, module, "transposed", named("weight"), None)
+        yield Site(layer, module, "transposed", None, named("bias"))
     elif isinstance(module, ColumnEmbedding):
         yield Site(layer, module, "columns", "weight", None)
     else:
@@ -76,6 +84,7 @@ _PLAIN: dict[str, tuple[type[nn.Module], ...]] = {
     "affine": AFFINE,
     "convolution": CONVOLUTIONS,
     "embedding": (nn.Embedding,),
+    "bag": (nn.EmbeddingBag,),
     "normalisation": NORMALISATIONS,
 }
 
@@ -93,7 +102,8 @@ def plan(model: nn.Module, trained: Mapping[str, nn.Parameter], fallback: str | 
     """Divide the trained parameters into blocks.
 
     A weight and its bias are one block. A bias that goes with several weights, or a weight with several biases, are
-    blocks apart; a weight used by several layers of one kind is one block, to which each use contributes.
+    blocks apart; a weight used by several layers is one block, to which each use contributes, as it is or transposed:
+    affine layers, embeddings and ``TiedLinear``, or convolutions and transposed ones of as many groups.
 
     Args:
         model: The network.
@@ -136,7 +146,11 @@ def plan(model: nn.Module, trained: Mapping[str, nn.Parameter], fallback: str | 
             places[site.layer, own] = key
             layers = (*(blocks[key].layers if key in blocks else ()), site.layer)
             together = (weight, bias) if joint and weight is not None and bias is not None else (name,)
-            blocks[key] = _block(site, together, trained, tuple(dict.fromkeys(layers)), name != weight and not joint)
+            layers = tuple(dict.fromkeys(layers))
+            if site.kind in EMBEDDINGS and key in blocks and not blocks[key].turned:  # tied to an affine layer
+                blocks[key] = replace(blocks[key], layers=layers)
+            else:
+                blocks[key] = _block(site, together, trained, layers, name != weight and not joint)
     left = [name for name in trained if not any(name in block.names for block in blocks.values())]
     if left and fallback is None:
         layer, _, _ = left[0].rpartition(".")
@@ -165,9 +179,11 @@ def _shape_kind(site: Site, is_weight: bool) -> str:
     """Return what must agree between the uses of one parameter."""
     if not is_weight:
         return "shift" if site.kind == "normalisation" else "bias"
-    if site.kind in {"affine", "recurrent", "low_rank"}:
-        return "affine"
-    return f"{site.kind} of {getattr(site.module, 'groups', 1)} groups" if site.kind == "convolution" else site.kind
+    groups = getattr(site.module, "groups", None)
+    if groups is not None:
+        return f"convolution of {groups} groups"
+    matrix = site.kind in {"affine", "transposed", "recurrent", "low_rank", *EMBEDDINGS}
+    return "matrix" if matrix else site.kind
 
 
 def _block(
@@ -181,9 +197,9 @@ def _block(
         return Block(names, shapes, layers, 1, total, inputs=side, outputs="none")
     if site.kind == "columns":
         return Block(names, shapes, layers, 1, total, inputs="diagonal", outputs="none")
-    if site.kind == "embedding":
+    if site.kind in EMBEDDINGS:
         return Block(names, shapes, layers, first[1], first[0], turned=True, inputs="diagonal")
-    groups = getattr(site.module, "groups", 1) if site.kind == "convolution" else 1
+    groups = getattr(site.module, "groups", 1) if site.kind in {"convolution", "transposed"} else 1
     if bias_alone:
         return Block(names, shapes, layers, first[0], 1, groups=groups, inputs="none")
     return Block(names, shapes, layers, first[0], total // first[0], groups=groups, ones=len(names) == 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -17,21 +17,23 @@ from lamina.curvature.kronecker.patches import patches
 from lamina.curvature.kronecker.recurrent import replay
 from lamina.curvature.kronecker.sites import Plan, Site
 from lamina.errors import ConfigError
+from lamina.nn.tied_linear import TiedLinear
 
 
 @dataclass(frozen=True)
 class Use:
-    """One multiplication by a block's matrix, z = W a, at R places of N examples.
+    """One multiplication by a block's matrix, z = W a or z = Wᵀ a, at R places of N examples.
 
     Attributes:
         block: The block's name.
         edge: Where in autograd's graph ∂/∂z is found; taken before anything can change z in place.
-        kind: "rows" gives A and G from inputs and from δ = ∂/∂z; "codes" too, with the inputs one-hot and said by
-            their codes; "examples" gives A from the derivatives by the entries of W, an example a row; "squares" gives
-            a diagonal A at once.
-        inputs: a without the homogeneous coordinate, (R, in) or (groups, R, in); codes (R,) for "codes".
+        kind: "rows" gives A and G from inputs and from δ = ∂/∂z; "codes" too, with inputs that are mostly zeros, of
+            which the diagonal of A is taken; "examples" gives A from the derivatives by the entries of W, an example a
+            row; "squares" gives a diagonal A at once.
+        inputs: a without the homogeneous coordinate, (R, in) or (groups, R, in); sparse and coalesced for "codes".
         outputs: δ in the same form, from δ as it is found; the rows (N, entries) or squares (entries,) for the others.
         plain: Whether the gradient is δᵀ a with these rows as they are (an affine layer under "expand").
+        turned: Whether it is Wᵀ that multiplies, so that a belongs to the rows of W and δ to its columns.
     """
 
     block: str
@@ -40,6 +42,7 @@ class Use:
     inputs: Callable[[], Tensor] | None
     outputs: Callable[[Tensor], Tensor]
     plain: bool = False
+    turned: bool = False
 
 
 @contextmanager
@@ -89,8 +92,12 @@ class _Recorder:
             try:
                 if sites[0].kind == "recurrent":
                     return self.recurrent(sites[0].layer, module, arguments, keywords)
+                if not output.requires_grad:
+                    return None
+                if sites[0].kind == "bag":
+                    return self.bag(sites[0], *arguments, **keywords, output=output)
                 given: Tensor = arguments[0] if arguments else next(iter(keywords.values()))
-                return self.call(sites[0], given, output) if output.requires_grad else None
+                return self.call(sites[0], given, output)
             finally:
                 self.busy = False
 
@@ -111,7 +118,9 @@ class _Recorder:
             self.affine(site.layer, ("v", None), x, middle)
             self.affine(site.layer, ("u", "bias"), middle, output)
             return output
-        elif site.kind == "convolution":
+        elif isinstance(site.module, TiedLinear):
+            self.affine(site.layer, ("weight", "bias"), x, output, turned=True)
+        elif site.kind in {"convolution", "transposed"}:
             self.convolution(site, x.detach(), output)
         elif site.kind == "embedding":
             self.embedding(site, x, output)
@@ -134,8 +143,16 @@ class _Recorder:
                 self.affine(layer, pair, product.inputs, product.outputs)
         return replayed
 
-    def affine(self, layer: str, pair: tuple[str | None, str | None], inputs: Tensor, outputs: Tensor) -> None:
-        """Record z = W a + b at the places of all axes but the first and the last."""
+    def affine(
+        self,
+        layer: str,
+        pair: tuple[str | None, str | None],
+        inputs: Tensor,
+        outputs: Tensor,
+        *,
+        turned: bool = False,
+    ) -> None:
+        """Record z = W a + b, or Wᵀ a + b, at the places of all axes but the first and the last."""
         a, width, reduce = inputs.detach(), outputs.shape[-1], self.reduce and inputs.ndim > 2
 
         def rows_in() -> Tensor:
@@ -144,10 +161,15 @@ class _Recorder:
         def rows_out(delta: Tensor) -> Tensor:
             return delta.reshape(delta.shape[0], -1, width).sum(1) if reduce else delta.reshape(-1, width)
 
-        self.add(layer, pair, Use("", get_gradient_edge(outputs), "rows", rows_in, rows_out, plain=not reduce))
+        plain = not (reduce or turned)
+        self.add(layer, pair, Use("", get_gradient_edge(outputs), "rows", rows_in, rows_out, plain, turned))
 
     def convolution(self, site: Site, x: Tensor, output: Tensor) -> None:
-        """Record z = W a at every place that the filters stop at."""
+        """Record z = W a at every place that the filters stop at, or y = Wᵀ a at every place that is spread over z.
+
+        A transposed convolution is z = Σ_t S_t Wᵀ a_t with S_t fixed: the gradient of y_t = Wᵀ a_t is the patch of δ
+        that the place t is spread over. Its bias is added at the places of z.
+        """
         module: Any = site.module
         groups, axes, reduce = module.groups, len(module.kernel_size), self.reduce
 
@@ -155,40 +177,89 @@ class _Recorder:
             rows = (rows.mean(1) if reduce else rows).reshape(-1, rows.shape[-1])
             return rows if groups == 1 else rows.reshape(rows.shape[0], groups, -1).transpose(0, 1)
 
-        def rows_out(delta: Tensor) -> Tensor:
-            places = delta.reshape(-1, *delta.shape[delta.ndim - axes - 1 :]).flatten(2).mT
-            return split(places) * places.shape[1] if reduce else split(places)
+        def gathered(rows: Tensor) -> Tensor:  # gradients add up over the places where inputs are averaged
+            return split(rows) * rows.shape[1] if reduce else split(rows)
 
-        use = Use("", get_gradient_edge(output), "rows", lambda: split(patches(module, x)), rows_out)
-        self.add(site.layer, (site.weight, site.bias), use)
+        def places(maps: Tensor) -> Tensor:  # (N, C, places) to (N, T, C)
+            return maps.reshape(-1, *maps.shape[maps.ndim - axes - 1 :]).flatten(2).mT
+
+        edge = get_gradient_edge(output)
+        if site.kind == "convolution":
+            use = Use("", edge, "rows", lambda: split(patches(module, x)), lambda delta: gathered(places(delta)))
+            self.add(site.layer, ("weight", "bias"), use)
+            return
+        size = x.shape[x.ndim - axes :]
+        spread = Use(
+            "",
+            edge,
+            "rows",
+            lambda: split(places(x)),
+            lambda delta: gathered(patches(module, delta, size)),
+            turned=True,
+        )
+        self.add(site.layer, ("weight", None), spread)
+        self.add(site.layer, (None, "bias"), Use("", edge, "rows", None, lambda delta: gathered(places(delta))))
 
     def embedding(self, site: Site, codes: Tensor, output: Tensor) -> None:
-        """Record z = W e with e one-hot; padding has no part in it.
-
-        Raises:
-            ConfigError: If the layer changes its gradient or its weights by rules of its own.
-        """
-        module = site.module
-        assert isinstance(module, nn.Embedding)
-        if module.sparse or module.scale_grad_by_freq or module.max_norm is not None:
-            raise ConfigError(
-                f'the embedding "{site.layer}" has sparse, scale_grad_by_freq or max_norm on',
-                where="KroneckerFactors",
-                mend="build it without them",
-            )
+        """Record z = W e with e one-hot; padding has no part in it."""
+        module = _plain_gradient(site)
         flat = codes.reshape(-1)
         keep = slice(None) if module.padding_idx is None else flat != module.padding_idx
-        self.add(
-            site.layer,
-            ("weight", None),
-            Use(
-                "",
-                get_gradient_edge(output),
-                "codes",
-                lambda: flat[keep],
-                lambda delta: delta.reshape(-1, delta.shape[-1])[keep],
-            ),
-        )
+
+        def one_hot() -> Tensor:
+            kept = flat[keep]
+            rows = torch.arange(len(kept), device=kept.device)
+            found = _sparse(rows, kept, output.new_ones(len(kept)), (len(kept), module.num_embeddings))
+            return found._coalesced_(True)  # a row has one code
+
+        self.codes(site.layer, output, one_hot, lambda delta: delta.reshape(-1, delta.shape[-1])[keep])
+
+    def bag(
+        self,
+        site: Site,
+        input: Tensor,  # the layer's own name of it, which a caller may use
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+        *,
+        output: Tensor,
+    ) -> None:
+        """Record z = W a with a_c the sum of the weights of the code c in a bag; padding has no part in it.
+
+        Raises:
+            ConfigError: If the bag takes the largest of its vectors, or as ``_plain_gradient``.
+        """
+        module: Any = _plain_gradient(site)
+        if module.mode == "max":
+            raise ConfigError(
+                f'the embedding "{site.layer}" takes the largest entries of a bag, which is no product with its weight',
+                where="KroneckerFactors",
+                mend='build it with mode="sum" or "mean", or freeze it by requires_grad_(False)',
+            )
+
+        def inputs() -> Tensor:
+            codes = input.reshape(-1)
+            if offsets is None:
+                bags = torch.arange(len(input), device=codes.device).repeat_interleave(input.shape[1])
+            else:
+                starts = offsets[:-1] if module.include_last_offset else offsets
+                bags = torch.searchsorted(starts, torch.arange(len(codes), device=codes.device), right=True) - 1
+            values = output.new_ones(len(codes)) if per_sample_weights is None else per_sample_weights.reshape(-1)
+            if module.padding_idx is not None:
+                values = values * (codes != module.padding_idx)
+            if module.mode == "mean":
+                lengths = output.new_zeros(len(output)).index_add_(0, bags, values)
+                values = values / lengths[bags].clamp(min=1.0)
+            return _sparse(bags, codes, values.detach(), (len(output), module.num_embeddings)).coalesce()
+
+        self.codes(site.layer, output, inputs, lambda delta: delta)
+
+    def codes(
+        self, layer: str, output: Tensor, inputs: Callable[[], Tensor], outputs: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Record a product with inputs that are mostly zeros; the block of an embedding's own is of its transpose."""
+        name = self.plan.places[layer, "weight"]
+        turned = not self.plan.blocks[name].turned
+        self.uses.append(Use(name, get_gradient_edge(output), "codes", inputs, outputs, turned=turned))
 
     def normalisation(self, site: Site, x: Tensor, output: Tensor) -> None:
         """Record y = γ û + β: û is what the layer gives for γ = 1 and β = 0, its running means left alone."""
@@ -234,6 +305,28 @@ class _Recorder:
         """Add the use for the blocks of a weight and its bias; a bias by itself has no inputs."""
         weight, bias = self.blocks(layer, pair)
         if weight is not None:
-            self.uses.append(Use(weight, use.edge, use.kind, use.inputs, use.outputs, use.plain))
+            self.uses.append(replace(use, block=weight))
         if bias is not None:
             self.uses.append(Use(bias, use.edge, use.kind, None, use.outputs))
+
+
+def _plain_gradient(site: Site) -> nn.Embedding | nn.EmbeddingBag:
+    """Return the embedding of a site.
+
+    Raises:
+        ConfigError: If the layer changes its gradient or its weights by rules of its own.
+    """
+    module = site.module
+    assert isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    if module.sparse or module.scale_grad_by_freq or module.max_norm is not None:
+        raise ConfigError(
+            f'the embedding "{site.layer}" has sparse, scale_grad_by_freq or max_norm on',
+            where="KroneckerFactors",
+            mend="build it without them",
+        )
+    return module
+
+
+def _sparse(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    found: Tensor = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, shape, check_invariants=False)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,25 +12,35 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lamina.autoencoders.autoencoder_layer import AutoencoderLayer
+from lamina.autoencoders.corruption import Masking
 from lamina.data.batch import Batch
 from lamina.data.nearest_pairs import nearest_pairs
 from lamina.data.noisy_labels import NoisyLabels
 from lamina.data.pairs import LabelledAndPairs
+from lamina.data.stream import InMemory
 from lamina.initialisers import fill
 from lamina.likelihoods.categorical import Categorical
 from lamina.likelihoods.gaussian import Gaussian
 from lamina.likelihoods.heads import Heads
+from lamina.methodology.manifold import with_encoders
 from lamina.nn.hints import with_hints
 from lamina.nn.noise.insert import insert_noise
 from lamina.nn.noise.multiplicative_noise import MultiplicativeNoise
 from lamina.nn.noise.weight_noise import WeightNoise
+from lamina.penalties.manifold_tangent import ManifoldTangentProp
 from lamina.penalties.sparse_representation import SparseRepresentation
+from lamina.penalties.tying import TyingTo
 from lamina.recipes.regularisation.parts import BATCH, CLASSES, Change, Parts, SecondPass, Wrapped
+from lamina.runs.dropout_inference import DropoutInference, Way
 from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation
+from lamina.training.greedy import pretrain_greedy
 from lamina.training.pairwise import PairwiseSemiSupervised
 
 _PAIRS = 16  # of each kind an update
+_SUB_NETWORKS = 50
+_BEFOREHAND = 2_000  # updates at least of an autoencoder, on few examples too
 _STYLE = ("slant", "width", "height", "ink")
 
 
@@ -63,6 +74,27 @@ def dropout(parts: Parts, hidden: float, inputs: float) -> Parts:
     return replace(parts, network=_with_masks(parts.network, lambda: nn.Dropout(hidden), nn.Dropout(inputs)))
 
 
+def dropout_answering(way: Way) -> Change:
+    """Return the change that trains with dropout and answers with the mean of sub-networks."""
+
+    def change(parts: Parts, hidden: float, inputs: float) -> Parts:
+        inference = DropoutInference(way, _SUB_NETWORKS, parts.seed)
+        return replace(dropout(parts, hidden, inputs), answering=lambda trained: _SubNetworks(trained, inference))
+
+    return change
+
+
+class _SubNetworks(nn.Module):
+    """The mean of a network's sub-networks, as logits."""
+
+    def __init__(self, network: nn.Module, inference: DropoutInference) -> None:
+        super().__init__()
+        self.network, self.inference = network, inference
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inference.outputs(self.network, x, Categorical(CLASSES))
+
+
 def multiplied(parts: Parts, drop: float) -> Parts:
     """Return parts that multiply hidden units with a factor around 1."""
     return replace(parts, network=_with_masks(parts.network, lambda: MultiplicativeNoise.like_dropout(drop)))
@@ -80,6 +112,34 @@ def _with_masks(
         if name.startswith("silu"):
             layers[f"mask{name[4:]}"] = make()
     return nn.Sequential(layers)
+
+
+def tied_to_autoencoder(parts: Parts, weight: float) -> Parts:
+    """Return parts that hold the hidden layers near those of a stacked denoising autoencoder of the same pictures.
+
+    The starting weights are the usual ones.
+
+    Reference: Lasserre, Bishop & Minka, CVPR 2006, in the reading of Goodfellow et al., Deep Learning, 2016, section
+    7.9: a classifier near a model trained without labels.
+    """
+    earlier = copy.deepcopy(parts.network)
+    layer = AutoencoderLayer(1e-3, Masking(0.25), optimizer=torch.optim.Adam)
+    pictures = InMemory(Batch(parts.examples.inputs), BATCH, seed=parts.seed)
+    generator = torch.Generator().manual_seed(parts.seed)
+    pretrain_greedy(earlier, pictures, layer, epochs=_epochs(len(pictures)), generator=generator)
+    reference = {name: value for name, value in earlier.state_dict().items() if name.startswith("linear")}
+    return replace(parts, penalty=weight * TyingTo(reference))
+
+
+def manifold_tangents(parts: Parts, weight: float, rank: int) -> Parts:
+    """Return parts with tangent propagation along what a contractive autoencoder of the same pictures has learnt."""
+    pictures = InMemory(parts.examples, BATCH, seed=parts.seed)
+    wanted = weight * ManifoldTangentProp(rank, epochs=_epochs(len(pictures)))
+    return replace(parts, penalty=with_encoders(wanted, parts.network, pictures, parts.seed))
+
+
+def _epochs(updates: int) -> int:
+    return max(10, math.ceil(_BEFOREHAND / updates))
 
 
 def noisy(where: str) -> Change:

@@ -171,7 +171,8 @@ def _how(options: Options, facts: Facts) -> str:
     return (
         f"Network {'-'.join(map(str, HIDDEN))} with SiLU units on pixels in [0, 1]; {runs}; batches of {BATCH}, "
         f"gradient descent with momentum {MOMENTUM:g}, rate {RATE:g} falling along a cosine; every regulariser makes "
-        "the same number of updates, but for early stopping and the passes after it. "
+        "the same number of updates, but for early stopping and the passes after it (soft tying and manifold tangents "
+        "learn an autoencoder of the same training pictures beforehand). "
         f"Of {tried} candidates for its setting (bagging has none) the one with the least "
         f"error on {VALIDATION[facts['data']]:,} validation examples was taken, by one run each with a seed that is "
         f"not used again; only then was the test part looked at, with seeds 0 to {options.seeds - 1}. A seed decides "

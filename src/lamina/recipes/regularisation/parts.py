@@ -55,6 +55,7 @@ class Parts:
         stream: Changes the batches.
         objective: Made from likelihood and penalty.
         second: What follows early stopping by a part of the training examples; None trains once.
+        answering: Makes of the trained module what is asked in evaluation.
     """
 
     network: nn.Sequential
@@ -70,6 +71,7 @@ class Parts:
     stream: Callable[[Stream], Stream] = lambda stream: stream
     objective: Callable[[Likelihood, Penalty | None], Objective] = Supervised
     second: SecondPass | None = None
+    answering: Callable[[nn.Module], nn.Module] = lambda trained: trained
 
     @property
     def trained(self) -> nn.Module:

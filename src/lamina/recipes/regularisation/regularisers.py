@@ -12,6 +12,7 @@ from lamina.penalties.base import Penalty
 from lamina.penalties.contractive import Contractive
 from lamina.penalties.curvature_smoothing import CurvatureSmoothing
 from lamina.penalties.double_backprop import DoubleBackprop
+from lamina.penalties.information_flow import InformationFlow
 from lamina.penalties.l1 import L1
 from lamina.penalties.l2 import L2
 from lamina.penalties.per_layer import PerLayerDecay
@@ -39,6 +40,8 @@ def _grid(name: str, *values: float) -> list[Setting]:
 
 
 _STOPS = [{"monitor": monitor, "patience": patience} for monitor in ("loss", "error") for patience in (5, 20)]
+_MASKS = [{"hidden": hidden, "inputs": inputs} for inputs in (0.0, 0.2) for hidden in (0.25, 0.5)]
+_MASKED = "hidden {hidden:g}, inputs {inputs:g}"
 
 REGULARISERS = (
     Regulariser("none", lambda parts: parts, [{}], 1.0, ""),
@@ -87,6 +90,13 @@ REGULARISERS = (
         "max-norm of each unit", _called(NormConstraint), _grid("limit", 0.5, 1.0, 2.0, 3.0), 1.3, "k = {limit:g}"
     ),
     Regulariser(
+        "soft tying to an autoencoder",
+        changes.tied_to_autoencoder,
+        _grid("weight", 1e-3, 1e-2, 1e-1, 1.0),
+        4.0,
+        "λ = {weight:g}",
+    ),
+    Regulariser(
         "hard sharing over places, first layer",
         changes.shared_over_places,
         [{"maps": 4, "field": 0.25}, {"maps": 4, "field": 0.5}, {"maps": 16, "field": 0.25},
@@ -97,11 +107,12 @@ REGULARISERS = (
     Regulariser(
         "dropout",
         changes.dropout,
-        [{"hidden": 0.25, "inputs": 0.0}, {"hidden": 0.5, "inputs": 0.0}, {"hidden": 0.25, "inputs": 0.2},
-         {"hidden": 0.5, "inputs": 0.2}],
+        _MASKS,
         1.3,
-        "hidden {hidden:g}, inputs {inputs:g}",
+        _MASKED,
     ),
+    Regulariser("dropout, 50 sub-networks answer", changes.dropout_answering("monte-carlo"), _MASKS, 4.0, _MASKED),
+    Regulariser("dropout, their geometric mean", changes.dropout_answering("geometric"), _MASKS, 4.0, _MASKED),
     Regulariser(
         "multiplicative noise", changes.multiplied, _grid("drop", 0.1, 0.25, 0.5, 0.65), 1.4, "as dropout {drop:g}"
     ),
@@ -131,6 +142,20 @@ REGULARISERS = (
         "adversarial, sign", _penalised(Adversarial), _grid("epsilon", 0.03, 0.07, 0.15, 0.25), 3.0, "ε = {epsilon:g}"
     ),
     Regulariser(
+        "adversarial, sign, 3 steps",
+        _penalised(lambda epsilon: Adversarial(epsilon, steps=3)),
+        _grid("epsilon", 0.03, 0.07, 0.15, 0.25),
+        5.0,
+        "ε = {epsilon:g}",
+    ),
+    Regulariser(
+        "adversarial, normalised gradient",
+        _penalised(lambda epsilon: Adversarial(epsilon, "l2")),
+        _grid("epsilon", 0.5, 1.0, 2.0, 3.0),
+        3.0,
+        "ε = {epsilon:g}",
+    ),
+    Regulariser(
         "virtual adversarial",
         _penalised(VirtualAdversarial),
         _grid("epsilon", 0.5, 1.0, 2.0, 3.0),
@@ -143,6 +168,13 @@ REGULARISERS = (
         _grid("weight", 1e-4, 1e-3, 3e-3, 1e-2),
         4.0,
         "λ = {weight:g}",
+    ),
+    Regulariser(
+        "manifold tangents",
+        changes.manifold_tangents,
+        [{"weight": weight, "rank": rank} for rank in (4, 8) for weight in (0.03, 0.3)],
+        40.0,
+        "λ = {weight:g}, {rank} tangents",
     ),
     Regulariser(
         "double back-propagation",
@@ -162,6 +194,13 @@ REGULARISERS = (
         "contractive, first hidden layer",
         _penalised(lambda weight: weight * Contractive()),
         _grid("weight", 1e-4, 1e-3, 3e-3, 1e-2),
+        2.5,
+        "λ = {weight:g}",
+    ),
+    Regulariser(
+        "information flow over depth",
+        _penalised(lambda weight: weight * InformationFlow()),
+        _grid("weight", 1e-3, 1e-2, 1e-1, 1.0),
         2.5,
         "λ = {weight:g}",
     ),

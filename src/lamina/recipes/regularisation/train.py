@@ -123,7 +123,7 @@ def _fitted(parts: Parts, examples: Batch, steps: int, seed: int) -> nn.Module:
         _pass(parts, examples, steps, seed, [*parts.callbacks, LearningRate(cosine)])
     else:
         _twice(parts, parts.second, examples, steps, seed)
-    return parts.trained
+    return parts.answering(parts.trained)
 
 
 def _pass(parts: Parts, examples: Batch, steps: int, seed: int, callbacks: Sequence[Callback]) -> History:
