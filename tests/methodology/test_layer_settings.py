@@ -22,6 +22,7 @@ from workflows.made import QUICK, people, shapes
 
 LAYERS = {
     "batch": {"normalisation": "batch"},
+    "unbiased": {"normalisation": "batch-unbiased"},
     "layer": {"normalisation": "layer"},
     "weight": {"normalisation": "weight"},
     "residual": {"connections": "residual"},
@@ -87,7 +88,7 @@ def test_the_step_is_autograds_where_a_layer_has_no_hand_written_gradient() -> N
     asked = {"model": "mlp", "hidden": "6,6"}
     for layers in ({}, LAYERS["residual"], LAYERS["highway"], LAYERS["skip"]):
         assert trained(DATA, ["y"], settings(**asked, epochs=1, **layers)).step == "BackpropStep", layers
-    for name in ("batch", "layer", "weight", "low rank"):
+    for name in ("batch", "unbiased", "layer", "weight", "low rank"):
         assert trained(DATA, ["y"], settings(**asked, epochs=1, **LAYERS[name])).step == "GradientStep", name
         with pytest.raises(ConfigError, match="backprop cannot train this model"):
             trained(DATA, ["y"], settings(**asked, step="backprop", **LAYERS[name]))

@@ -50,12 +50,13 @@ def test_C28_layer_normalisation_stands_between_the_affine_map_and_the_unit() ->
     assert [type(layer).__name__ for layer in net][:3] == ["Linear", "LayerNorm", "Tanh"]
 
 
-def test_C27_batch_normalisation_is_of_the_batch_while_training() -> None:
-    net, h = made(normalisation="batch").train(), X.numpy()
+@pytest.mark.parametrize(("normalisation", "less"), [("batch", 0), ("batch-unbiased", 1)])
+def test_C27_batch_normalisation_is_of_the_batch_while_training(normalisation: str, less: int) -> None:
+    net, h = made(normalisation=normalisation).train(), X.numpy()
     for k in (1, 2, 3):
         z = sums(getattr(net, f"linear{k}"), h)
         norm = getattr(net, f"norm{k}")
-        z = (z - z.mean(0)) / np.sqrt(z.var(0) + norm.eps)
+        z = (z - z.mean(0)) / np.sqrt(z.var(0, ddof=less) + norm.eps)
         h = np.tanh(z * norm.weight.detach().numpy() + norm.bias.detach().numpy())
     close(net, out(net, h))
 

@@ -92,7 +92,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):  # type: ignore[misc]
         hidden: int | Sequence[int] | None = None,
         *,
         activation: str = "relu",
-        normalisation: Literal["none", "batch", "layer", "weight"] = "none",
+        normalisation: Literal["none", "batch", "batch-unbiased", "layer", "weight"] = "none",
         connections: Literal["plain", "residual", "highway", "skip"] = "plain",
         low_rank: int | None = None,
         features: str | None = None,

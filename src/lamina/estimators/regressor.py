@@ -86,7 +86,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):  # type: ignore[misc]
         task: Literal["number", "count"] = "number",
         likelihood: str | None = None,
         activation: str = "relu",
-        normalisation: Literal["none", "batch", "layer", "weight"] = "none",
+        normalisation: Literal["none", "batch", "batch-unbiased", "layer", "weight"] = "none",
         connections: Literal["plain", "residual", "highway", "skip"] = "plain",
         low_rank: int | None = None,
         features: str | None = None,

@@ -305,7 +305,8 @@ def _check_curvature(settings: Settings) -> None:
             "penalty",
             "use model=mlp with activation=silu or tanh, or leave out curvature",
         )
-    if settings.normalisation == "batch" and any("draws=0" in map(str.strip, parts) for parts in lines):
+    over_batch = settings.normalisation in {"batch", "batch-unbiased"}
+    if over_batch and any("draws=0" in map(str.strip, parts) for parts in lines):
         raise _refusal(
             "curvature would be 0: draws=0 moves all examples of a batch alike, which batch normalisation undoes",
             "penalty",

@@ -12,7 +12,7 @@ from lamina.nn.connections.low_rank import LowRankLinear
 from lamina.nn.connections.skips import SkipConnections
 from lamina.nn.residual import Residual
 
-NORMALISATIONS = ("none", "batch", "layer", "weight")
+NORMALISATIONS = ("none", "batch", "batch-unbiased", "layer", "weight")
 """What brings the sums that a hidden unit gets to one scale."""
 
 CONNECTIONS = ("plain", "residual", "highway", "skip")

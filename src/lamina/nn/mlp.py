@@ -1,7 +1,8 @@
 """Multilayer perceptron."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from torch import Generator, nn
@@ -13,6 +14,7 @@ from lamina.nn.activations import Activation, read_activation
 from lamina.nn.column_embedding import ColumnEmbedding, TableShape
 from lamina.nn.connections.low_rank import LowRankLinear
 from lamina.nn.linear import linear
+from lamina.nn.normalisation.batch_norm import BatchNorm
 from lamina.nn.normalisation.weight_norm import weight_norm
 from lamina.nn.residual import Residual
 
@@ -30,6 +32,13 @@ def _hidden(  # noqa: PLR0917
     return linear(width, units, start, generator), unit
 
 
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "batch-unbiased": partial(BatchNorm, unbiased=True),
+    "layer": nn.LayerNorm,
+}
+
+
 class MLP(NamedChain):
     """A chain of affine layers with a unit's function between them, over a vector or a row of a table.
 
@@ -44,9 +53,9 @@ class MLP(NamedChain):
     function of the generator: He's rule before ReLU and its kin, Glorot's before tanh, sigmoid and the output; biases
     are zero.
 
-    With fₖ(h) = mᵏ ⊙ g(norm(Wᵏ h + bᵏ)), where ``normalisation`` is ``torch.nn.BatchNorm1d`` over the mini-batch,
-    ``torch.nn.LayerNorm`` over the sums of one example, or ``lamina.nn.weight_norm`` of Wᵏ itself, the layers are
-    joined by ``connections``:
+    With fₖ(h) = mᵏ ⊙ g(norm(Wᵏ h + bᵏ)), where ``normalisation`` is ``torch.nn.BatchNorm1d`` over the mini-batch
+    (``batch-unbiased``: ``lamina.nn.BatchNorm`` with the variance over n - 1), ``torch.nn.LayerNorm`` over the sums of
+    one example, or ``lamina.nn.weight_norm`` of Wᵏ itself, the layers are joined by ``connections``:
 
         plain      hᵏ = fₖ(hᵏ⁻¹)
         residual   hᵏ = hᵏ⁻¹ + fₖ(hᵏ⁻¹)                               for k ≥ 2 (``residual2``: ``Residual``)
@@ -125,9 +134,8 @@ class MLP(NamedChain):
                 share(affines[first[k]], affine, first[k], k)
             affines[k] = affine
             block = OrderedDict[str, nn.Module]({f"linear{k}": affine})
-            if normalisation in {"batch", "layer"}:
-                norm = nn.BatchNorm1d if normalisation == "batch" else nn.LayerNorm
-                block[f"norm{k}"] = norm(affine.out_features)
+            if normalisation in _NORMS:
+                block[f"norm{k}"] = _NORMS[normalisation](affine.out_features)
             block[f"{chosen.name}{k}"] = unit
             if dropout:
                 block[f"dropout{k}"] = nn.Dropout(dropout)

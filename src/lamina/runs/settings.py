@@ -44,7 +44,7 @@ class Settings:
         "by +: zca:epsilon=0.1, pca:components=50, range:low=-1:high=1, standardise, polynomial:degree=2, "
         "random:units=500, global-contrast+local-contrast:size=9, omp:atoms=128:k=1, k-means:centroids=200:size=6",
     )
-    normalisation: Literal["none", "batch", "layer", "weight"] = _setting(
+    normalisation: Literal["none", "batch", "batch-unbiased", "layer", "weight"] = _setting(
         "none", "what brings the sums of the hidden units of an mlp to one scale"
     )
     connections: Literal["plain", "residual", "highway", "skip"] = _setting(
