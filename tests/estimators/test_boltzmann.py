@@ -80,6 +80,8 @@ def test_a_flip_follows_from_the_row() -> None:
     scores = fitted.score_samples(X)
     order = RNG.permutation(300)[:50]
     np.testing.assert_allclose(fitted.score_samples(X[order]), scores[order], rtol=1e-12)
+    rows = np.unique(X, axis=0)
+    assert (_flips(rows, 1) != _flips(rows, 2)).mean() > 0.8  # eleven of twelve, had both been drawn
 
 
 def test_the_fit_is_contrastive_divergence_step_by_step() -> None:
