@@ -42,8 +42,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.profiler import ProfilerActivity, profile
 
 from lamina.curvature.batch_loss import BatchLoss
+from lamina.curvature.kronecker import packed
 from lamina.likelihoods import Bernoulli
 from lamina.nn import linear
 from lamina.optim.kfac import KFAC
@@ -136,6 +138,7 @@ def asdl(x: Tensor) -> Steps:
 PEERS: dict[str, tuple[Callable[[Tensor], Steps], str | None]] = {
     UNIT: (adam, None),
     "K-FAC": (partial(kfac, lr=0.01, damping=10.0, adapt_every=0), None),
+    "K-FAC, compact": (partial(kfac, lr=0.01, damping=10.0, adapt_every=0, compact=True), None),
     "K-FAC, damping adapted": (partial(kfac, lr=0.01, damping=10.0), None),
     "K-FAC, step bounded": (partial(kfac, lr=0.01, damping=10.0, adapt_every=0, kl_clip=1.0), None),
     "K-FAC, rate by the model": (partial(kfac, lr=None, damping=10.0), None),
@@ -171,20 +174,27 @@ def summary(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def held() -> dict[str, float]:
-    """MiB of tensors that K-FAC holds between steps, counted."""
+def held(*, compact: bool) -> dict[str, float]:
+    """MiB of tensors that K-FAC holds between steps, counted, and what a step takes beside them for its inversions."""
     net, x = autoencoder(), torch.rand(64, PIXELS)
-    optimizer = KFAC(net)
+    optimizer = KFAC(net, lr=0.01, compact=compact)
     optimizer.step(BatchLoss(net, Bernoulli(PIXELS), x, x))
+    factors, inverses = packed.held(optimizer.factors.factors), packed.held(optimizer.inverse.inverses)
     groups = {
         "parameters": list(net.parameters()),
         "last steps": [s["momentum_buffer"] for s in optimizer.state.values()],
-        "factors": [f for pair in optimizer.factors.factors.values() for f in pair.values()],
-        "inverses": [f for pair in optimizer.inverse.inverses.values() for f in pair.values()],
+        "factors": [f for pair in factors.values() for f in pair.values()],
+        "inverses": [f for pair in inverses.values() for f in pair.values()],
     }
     found = {name: sum(t.numel() * t.element_size() for t in tensors) / 2**20 for name, tensors in groups.items()}
-    widest = max(f.numel() * f.element_size() for f in groups["factors"]) / 2**20
-    return {name: round(size, 1) for name, size in (found | {"workspace of an inversion": 3 * widest}).items()}
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        optimizer.inverse.update(optimizer.factors.factors, 0.1)
+    now, most = 0, 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return {name: round(size, 1) for name, size in (found | {"workspace of an inversion": most / 2**20}).items()}
 
 
 def main() -> None:
@@ -203,8 +213,9 @@ def main() -> None:
         return
     print(environment(["torch", "singd", "asdfghjkl"]))
     if options.memory:
-        print(held())
-        for name in (UNIT, "K-FAC"):
+        for compact in (False, True):
+            print("compact" if compact else "whole", held(compact=compact))
+        for name in (UNIT, "K-FAC", "K-FAC, compact"):
             command = [sys.executable, __file__, "--peak", name, "--batch", str(options.batch)]
             done = subprocess.run(
                 command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}

@@ -325,6 +325,7 @@ class _Everything(nn.Module):
 OPTIONS = [
     {"lr": 0.1, "statistics_every": 2, "inverse_every": 3, "adapt_every": 2, "statistics_share": 0.5},
     {"lr": None, "momentum": None, "adapt_every": 2, "adapt_split_every": 3, "inverse_every": 2, "weight_decay": 1e-3},
+    {"lr": 0.1, "statistics_every": 2, "inverse_every": 3, "adapt_every": 0, "compact": True},
 ]
 
 
@@ -356,6 +357,20 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(options):
             assert torch.equal(factor, again.optimizer.factors.factors[name][side])
     with pytest.raises(ConfigError, match="not those of this network"):
         KFAC(small()).load_state_dict(state["optimizer"])
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.1, "adapt_every": 0}, {"lr": None, "adapt_split_every": 2}])
+def test_compact_state_gives_the_same_steps(options):
+    x, y = torch.randn(12, 2, 5), torch.arange(12) % 3
+    ends = []
+    for compact in (False, True):
+        torch.manual_seed(1)
+        net = _Everything()
+        optimizer = KFAC(net, generator=torch.Generator().manual_seed(5), compact=compact, **options)
+        for _ in range(5):
+            optimizer.step(BatchLoss(net, Categorical(3), x, y))
+        ends.append(flat(net))
+    assert float((ends[0] - ends[1]).abs().max()) < 1e-9 * float(ends[0].abs().max())
 
 
 def test_training_through_fit_lowers_the_loss():

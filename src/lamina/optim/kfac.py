@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from lamina.curvature.batch_loss import BatchLoss
 from lamina.curvature.kronecker.factors import KroneckerFactors
 from lamina.curvature.kronecker.inverse import KroneckerInverse
+from lamina.curvature.kronecker.packed import store
 from lamina.curvature.kronecker.quadratic import QuadraticModel
 from lamina.errors import ConfigError
 from lamina.optim._flat import whole_state
@@ -74,6 +75,7 @@ class KFAC(Optimizer):
         fisher: "sampled", "exact" or "empirical"; see ``KroneckerFactors``.
         sharing: "expand" or "reduce", likewise.
         fallback: "diagonal", or None to refuse layers that are not covered; likewise.
+        compact: Keep factors and inverses in half the memory, unpacked one by one where they are used.
         generator: Source of drawn targets; None is PyTorch's default generator.
 
     Raises:
@@ -104,6 +106,7 @@ class KFAC(Optimizer):
         fisher: str = "sampled",
         sharing: str = "expand",
         fallback: str | None = None,
+        compact: bool = False,
         generator: Generator | None = None,
     ) -> None:
         given = [p for p in model.parameters() if p.requires_grad] if params is None else params
@@ -122,14 +125,17 @@ class KFAC(Optimizer):
         self.split: float | None = None  # γ, once it goes its own way
         check_options(self)
         mine = [p for group in self.param_groups for p in group["params"]]
-        self.factors = KroneckerFactors(model, parameters=mine, fisher=fisher, sharing=sharing, fallback=fallback)
+        self.compact = compact
+        self.factors = KroneckerFactors(
+            model, parameters=mine, fisher=fisher, sharing=sharing, fallback=fallback, compact=compact
+        )
         missing = {id(p) for p in mine if p.requires_grad} - {id(p) for p in self.factors.parameters.values()}
         if missing:
             raise ConfigError(
                 f"{len(missing)} of the parameters are not the model's", where="KFAC", mend="pass the whole network"
             )
         self.blocks = OptimisedBlocks(self, self.factors)
-        self.inverse = KroneckerInverse(self.factors.blocks)
+        self.inverse = KroneckerInverse(self.factors.blocks, compact=self.compact)
         self._unchecked = True
         self.last: KFACReport | None = None
 
@@ -292,7 +298,7 @@ class KFAC(Optimizer):
         rates = self.blocks.option("lr")
         kept = self.inverse
         for split in (now, now / factor, now * factor):
-            self.inverse = KroneckerInverse(self.factors.blocks)
+            self.inverse = KroneckerInverse(self.factors.blocks, compact=self.compact)
             if self.inverse.update(self.factors.factors, split):
                 directions = self._along(matrices, rates, max(rates.values()))
                 model, multiples = self._best(matrices, objective, directions)
@@ -388,14 +394,12 @@ class KFAC(Optimizer):
                     mend="build the network and the optimiser as they were",
                 )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "kfac"})
-        for name, pair in self.factors.factors.items():
-            for side, factor in pair.items():
-                factor.copy_(kept["factors"][name][side])
         like = self.factors.parameters
-        self.inverse.inverses = {
-            name: {side: f.to(like[name], copy=True) for side, f in pair.items()}
-            for name, pair in kept["inverses"].items()
-        }
+        for name in self.factors.factors:
+            store(self.factors.factors, name, {s: f.to(like[name]) for s, f in kept["factors"][name].items()})
+        self.inverse = KroneckerInverse(self.factors.blocks, compact=self.compact)
+        for name, pair in kept["inverses"].items():
+            self.inverse.inverses[name] = {side: f.to(like[name], copy=True) for side, f in pair.items()}
         self.factors.updates, self.steps = kept["updates"], kept["steps"]
         self.damping, self.split = kept["damping"], kept["split"]
         if kept["generator"] is not None and self.generator is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch.autograd.graph import get_gradient_edge
 from lamina.curvature._vectors import Tensors
 from lamina.curvature.batch_loss import BatchLoss
 from lamina.curvature.kronecker.inverse import KroneckerInverse
+from lamina.curvature.kronecker.packed import PackedPairs, Pairs, held, opened
 from lamina.curvature.kronecker.sites import plan
 from lamina.curvature.kronecker.targets import KINDS, output_gradients
 from lamina.curvature.kronecker.use import Use, recorded
@@ -51,6 +53,8 @@ class KroneckerFactors:
         fallback: What to do with parameters of other layers: None refuses them, "diagonal" takes the diagonal of F by
             an estimate that is right on average, N ĝ² with ĝ the mean of the examples' gradients under random signs.
 
+        compact: Keep the factors in half the memory; see ``PackedPairs``.
+
     Raises:
         ConfigError: If an argument is unknown, or a parameter is not covered.
 
@@ -66,6 +70,7 @@ class KroneckerFactors:
         fisher: str = "sampled",
         sharing: str = "expand",
         fallback: str | None = None,
+        compact: bool = False,
     ) -> None:
         for name, value, known in (
             ("fisher", fisher, KINDS),
@@ -86,9 +91,9 @@ class KroneckerFactors:
         self.plan = plan(model, self.parameters, fallback)
         self.blocks = self.plan.blocks
         self._guessed = set(self.blocks) - set(self.plan.places.values())
-        self.factors: dict[str, Tensors] = {
-            name: block.zero_factors(self.parameters[name]) for name, block in self.blocks.items()
-        }
+        self.factors: Pairs = PackedPairs(self.blocks) if compact else {}
+        for name, block in self.blocks.items():
+            self.factors[name] = block.zero_factors(self.parameters[name])
         self.updates = 0
 
     def update(
@@ -117,7 +122,7 @@ class KroneckerFactors:
         outputs, uses = seen
         share = 1.0 - decay
         with torch.no_grad():
-            for pair in self.factors.values():
+            for pair in held(self.factors).values():
                 for factor in pair.values():
                     factor.mul_(decay) if decay else factor.zero_()
             ways = _Ways(self.factors, uses)
@@ -170,7 +175,7 @@ class KroneckerFactors:
         """
         if not damping > 0.0:
             raise ConfigError(f"damping must be above 0, got {damping!r}", where="KroneckerFactors", mend="use 0.1")
-        found = KroneckerInverse(self.blocks)
+        found = KroneckerInverse(self.blocks, compact=isinstance(self.factors, PackedPairs))
         if not found.update(self.factors, float(damping)):
             raise ConfigError(
                 "the factors are not finite", where="KroneckerFactors", mend="look for inf or nan in the inputs"
@@ -186,18 +191,8 @@ class KroneckerFactors:
         for (name, _), found in by_way.items():
             total = sum(len(a) if use.kind == "codes" else a.shape[-2] for use, a in found)
             for use, a in found:
-                factor, scale = ways.of(use)["inputs"], share / max(total, 1)
-                if use.kind == "codes":
-                    diagonal = factor if factor.ndim == 1 else factor.diagonal()
-                    diagonal.index_add_(0, a.indices()[1], a.values().square(), alpha=scale)
-                    continue
-                width = a.shape[-1]
-                _add_square(factor[..., :width, :width], a, scale)
-                if self.blocks[name].ones:
-                    mean = a.sum(-2).mul_(scale)
-                    factor[..., :width, width].add_(mean)
-                    factor[..., width, :width].add_(mean)
-                    factor[..., width, width].add_(scale * a.shape[-2])
+                with ways.opened(use, "inputs") as factor:
+                    _add_inputs(factor, use, a, share / max(total, 1), ones=self.blocks[name].ones)
 
     def _add_gradients(
         self, batch: BatchLoss, outputs: Tensor, ways: _Ways, share: float, generator: Generator | None
@@ -227,21 +222,20 @@ class KroneckerFactors:
             with torch.no_grad():
                 for use, delta in zip(uses, found, strict=False):
                     if delta is not None:
-                        self._add_use(use, delta, share / n, ways.of(use))
+                        self._add_use(use, delta, share / n, ways)
                 for name, g in zip(asked, found[len(uses) :], strict=True):
                     if g is not None:
                         self._add_guess(name, g, share / n)
 
-    def _add_use(self, use: Use, delta: Tensor, scale: float, pair: Tensors) -> None:
-        block, rows = self.blocks[use.block], use.outputs(delta)
-        if use.kind == "squares":
-            pair["inputs"].add_(rows, alpha=scale)
-        elif use.kind != "examples":
-            _add_square(pair["outputs"], rows, scale)
-        elif block.inputs == "diagonal":
-            pair["inputs"].add_(rows.square().sum(0), alpha=scale)
-        else:
-            _add_square(pair["inputs"], rows, scale)
+    def _add_use(self, use: Use, delta: Tensor, scale: float, ways: _Ways) -> None:
+        rows = use.outputs(delta)
+        with ways.opened(use, "inputs" if use.kind in {"squares", "examples"} else "outputs") as factor:
+            if use.kind == "squares":
+                factor.add_(rows, alpha=scale)
+            elif factor.ndim == 1:
+                factor.add_(rows.square().sum(0), alpha=scale)
+            else:
+                _add_square(factor, rows, scale)
 
     def _add_guess(self, name: str, total: Tensor, scale: float) -> None:
         """Add the square of Σ_n ± g_n, whose mean is Σ_n g_n².
@@ -256,7 +250,8 @@ class KroneckerFactors:
                 where="KroneckerFactors",
                 mend="call it as a module, or freeze the parameter by requires_grad_(False)",
             )
-        self.factors[name]["inputs"].add_(total.reshape(-1).square(), alpha=scale)
+        with opened(self.factors, name, "inputs") as factor:
+            factor.add_(total.reshape(-1).square(), alpha=scale)
 
 
 class _Ways:
@@ -267,7 +262,7 @@ class _Ways:
         uses: Of the batch.
     """
 
-    def __init__(self, factors: Mapping[str, Tensors], uses: Sequence[Use]) -> None:
+    def __init__(self, factors: Pairs, uses: Sequence[Use]) -> None:
         self.factors, self.uses = factors, uses
         ways: dict[str, set[bool]] = {}
         for use in uses:
@@ -278,10 +273,19 @@ class _Ways:
             if len(both) == 2
         }
 
-    def of(self, use: Use) -> Tensors:
-        """Return the factors of a use's own inputs and outputs: for Wᵀ the other way round."""
-        pair = self.apart[use.block][use.turned] if use.block in self.apart else self.factors[use.block]
-        return {"inputs": pair["outputs"], "outputs": pair["inputs"]} if use.turned else pair
+    @contextmanager
+    def opened(self, use: Use, side: str) -> Iterator[Tensor]:
+        """Open the factor of a use's own inputs or outputs to be added to: for Wᵀ the other one of its block.
+
+        Yields:
+            The factor.
+        """
+        own = {"inputs": "outputs", "outputs": "inputs"}[side] if use.turned else side
+        if use.block in self.apart:
+            yield self.apart[use.block][use.turned][own]
+            return
+        with opened(self.factors, use.block, own) as factor:
+            yield factor
 
     def join(self) -> None:
         """Add to the factors of the weights used both ways the A ⊗ G with all traces of A₁ ⊗ G₁ + A₂ ⊗ G₂.
@@ -296,8 +300,9 @@ class _Ways:
             height = torch.stack(heights).sum(0)
             whole = torch.stack([w * h for w, h in zip(widths, heights, strict=True)]).sum(0)
             for pair, w, h in zip(pairs.values(), widths, heights, strict=True):
-                self.factors[name]["inputs"].add_(pair["inputs"] * _ratio(h, height))
-                self.factors[name]["outputs"].add_(pair["outputs"] * _ratio(w * height, whole))
+                for side, share in (("inputs", _ratio(h, height)), ("outputs", _ratio(w * height, whole))):
+                    with opened(self.factors, name, side) as factor:
+                        factor.add_(pair[side] * share)
 
 
 def _trace(factor: Tensor) -> Tensor:
@@ -307,6 +312,21 @@ def _trace(factor: Tensor) -> Tensor:
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     """Return part / whole, and 0 where both are."""
     return part / whole.masked_fill(whole == 0, 1.0)
+
+
+def _add_inputs(factor: Tensor, use: Use, a: Tensor, scale: float, *, ones: bool) -> None:
+    """Add scale · Σ a aᵀ, or its diagonal for codes; with ones the last coordinate of a is 1."""
+    if use.kind == "codes":
+        diagonal = factor if factor.ndim == 1 else factor.diagonal()
+        diagonal.index_add_(0, a.indices()[1], a.values().square(), alpha=scale)
+        return
+    width = a.shape[-1]
+    _add_square(factor[..., :width, :width], a, scale)
+    if ones:
+        mean = a.sum(-2).mul_(scale)
+        factor[..., :width, width].add_(mean)
+        factor[..., width, :width].add_(mean)
+        factor[..., width, width].add_(scale * a.shape[-2])
 
 
 def _add_square(factor: Tensor, rows: Tensor, scale: float) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lamina.curvature._vectors import Tensors
 from lamina.curvature.kronecker.block import Block
+from lamina.curvature.kronecker.packed import PackedPairs, Pairs, held, matrix, store
 
 TRIES = 12  # from 1e-8 of the mean diagonal to a hundred times it
 
@@ -24,17 +26,18 @@ class KroneckerInverse:
 
     Args:
         blocks: The blocks, by name.
+        compact: Keep the inverses in half the memory; see ``PackedPairs``.
 
     Reference: Martens & Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015,
     sections 4.2 and 6.3.
     """
 
-    def __init__(self, blocks: Mapping[str, Block]) -> None:
+    def __init__(self, blocks: Mapping[str, Block], *, compact: bool = False) -> None:
         self.blocks = dict(blocks)
-        self.inverses: dict[str, Tensors] = {}
+        self.inverses: Pairs = PackedPairs(self.blocks) if compact else {}
 
     @torch.no_grad()
-    def update(self, factors: Mapping[str, Tensors], damping: float | Mapping[str, float]) -> bool:
+    def update(self, factors: Pairs, damping: float | Mapping[str, float]) -> bool:
         """Invert the factors, into the memory of the last inverses.
 
         Args:
@@ -44,19 +47,18 @@ class KroneckerInverse:
         Returns:
             Whether it was done: False where a factor holds numbers that are not finite, and then nothing is changed.
         """
-        sums = [f.sum() for pair in factors.values() for f in pair.values()]
+        sums = [f.sum() for pair in held(factors).values() for f in pair.values()]
         if not bool(torch.stack(sums).isfinite().all()):
             return False
         for name, block in self.blocks.items():
             gamma = damping if isinstance(damping, float) else damping[name]
-            pair, kept = factors[name], self.inverses.setdefault(name, {})
-            for side, shift in _shifts(block, pair, gamma).items():
-                full = getattr(block, side) == "full"
-                found = _inverse(pair[side], shift) if full else (pair[side] + shift.unsqueeze(-1)).reciprocal_()
-                if side in kept:
-                    kept[side].copy_(found)
-                else:
-                    kept[side] = found
+            means = {
+                side: _mean_diagonal(matrix(factors, name, side), getattr(block, side)) for side in held(factors)[name]
+            }
+            for side, shift in _shifts(means, gamma).items():
+                one = partial(matrix, factors, name, side)
+                make = _inverse if getattr(block, side) == "full" else _reciprocal
+                store(self.inverses, name, {side: make(one, shift)})  # without a name that outlives it
         return True
 
     def apply(self, name: str, matrix: Tensor) -> Tensor:
@@ -72,13 +74,11 @@ class KroneckerInverse:
         return {name: found[name] for name in tensors}
 
 
-def _shifts(block: Block, pair: Mapping[str, Tensor], gamma: float) -> Tensors:
-    """Return what is added to the diagonal of each factor, one number a group."""
-    if len(pair) == 1:
-        (side,) = pair
-        return {side: _mean_diagonal(pair[side], getattr(block, side)).mul(0.0).add(gamma * gamma)}
-    of_inputs = _mean_diagonal(pair["inputs"], block.inputs)
-    of_outputs = _mean_diagonal(pair["outputs"], block.outputs)
+def _shifts(means: Mapping[str, Tensor], gamma: float) -> Tensors:
+    """Return what is added to the diagonal of each factor, whose mean diagonal is given; one number a group."""
+    if len(means) == 1:
+        return {side: mean.mul(0.0).add(gamma * gamma) for side, mean in means.items()}
+    of_inputs, of_outputs = means["inputs"], means["outputs"]
     tiny = torch.finfo(of_inputs.dtype).tiny
     ratio = (of_inputs / of_outputs.clamp(min=tiny)).sqrt()
     # A dead layer (a factor of zeros) has no ratio; its damping is shared evenly.
@@ -90,24 +90,37 @@ def _mean_diagonal(factor: Tensor, kind: str) -> Tensor:
     return (factor.diagonal(dim1=-2, dim2=-1) if kind == "full" else factor).mean(-1)
 
 
-def _inverse(factor: Tensor, shift: Tensor) -> Tensor:
-    """Return (M + shift I)⁻¹ of a symmetric positive semi-definite matrix, or of a stack of them."""
-    damped = factor.clone()
-    damped.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
-    root, failed = torch.linalg.cholesky_ex(damped)
+def _reciprocal(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
+    return (read() + shift.unsqueeze(-1)).reciprocal_()
+
+
+def _inverse(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
+    """Return (M + shift I)⁻¹ of a symmetric positive semi-definite matrix, or of a stack of them.
+
+    M is read when it is needed and let go at once: beside it and its root there is no room for a third.
+    """
+    root, failed = _root(read(), shift)
     if not bool(failed.any()):
         inverse = torch.cholesky_inverse(root)
         if bool(inverse.sum().isfinite()):
             return inverse
-    wide = factor.double()
+    wide, kind = read().double(), root.dtype
     scale = wide.diagonal(dim1=-2, dim2=-1).mean(-1).abs().clamp(min=1e-30)
     extra = torch.zeros_like(scale)
     for attempt in range(TRIES):
-        damped = wide.clone()
-        damped.diagonal(dim1=-2, dim2=-1).add_((shift.double() + extra).unsqueeze(-1))
-        root, failed = torch.linalg.cholesky_ex(damped)
+        root, failed = _root(wide, shift.double() + extra)
         inverse = torch.cholesky_inverse(root)
-        if not bool(failed.any()) and bool(inverse.to(factor.dtype).sum().isfinite()):
+        if not bool(failed.any()) and bool(inverse.to(kind).sum().isfinite()):
             break
         extra = scale * 10.0 ** (attempt - 8)
-    return inverse.to(factor.dtype)
+    return inverse.to(kind)
+
+
+def _root(matrix: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Cholesky's root of M + shift I, and where it failed; M is as it was afterwards."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    before = diagonal.clone()
+    diagonal.add_(shift.unsqueeze(-1))
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    diagonal.copy_(before)
+    return root, failed
