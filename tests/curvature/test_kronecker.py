@@ -12,7 +12,7 @@ from torch.func import jacrev
 
 from curvature.fisher import exact_fisher, measured, same
 from lamina.curvature.batch_loss import BatchLoss
-from lamina.curvature.kronecker import KroneckerFactors
+from lamina.curvature.kronecker import Block, KroneckerFactors, KroneckerInverse
 from lamina.curvature.kronecker.use import recorded
 from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian
@@ -487,6 +487,15 @@ def test_a_factor_that_float32_cannot_invert_is_inverted_all_the_same():
     factors.factors["weight"]["inputs"][0, 0] = math.nan
     with pytest.raises(ConfigError, match="not finite"):
         factors.inverse(0.1)
+
+
+def test_a_factor_with_a_negative_eigenvalue_gets_more_damping_until_it_has_none():
+    factors = {"w": {"inputs": torch.tensor([[1.0, 0.0], [0.0, -1e-3]]), "outputs": torch.eye(1)}}
+    inverse = KroneckerInverse({"w": Block(("w",), ((1, 2),), ("layer",), 1, 2)})
+    assert inverse.update(factors, 1e-6)
+    found = 1.0 / inverse.inverses["w"]["inputs"].diagonal()
+    assert float((found - factors["w"]["inputs"].diagonal()).max()) < 0.01  # of 10^k mean diagonals the first enough
+    assert float(found.min()) > 0.0
 
 
 @pytest.mark.parametrize("sharing", ["expand", "reduce"])
