@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from lamina.autoencoders.corruption import GaussianCorruption, Masking, SaltAndPepper
+from lamina.data.batch import Batch
+from lamina.data.stream import InMemory
 from lamina.energy.rbm_layer import RBMLayer
 from lamina.errors import ConfigError
+from lamina.likelihoods import Bernoulli, Gaussian
+from lamina.nn import MLP
 from lamina.runs.pretrain_line import PretrainChoice, read_pretrain
 from lamina.runs.settings import Settings
+from lamina.training.hidden_layers import hidden_layers
 
 
 def test_what_is_not_said_has_the_usual_value() -> None:
@@ -43,6 +48,10 @@ def test_the_noise_of_a_denoising_autoencoder_is_that_named(noise: str, kind: ob
 def test_only_the_first_layer_is_told_what_the_data_are() -> None:
     made = read_pretrain("autoencoder").learner("gaussian")
     assert (made.first.likelihood, made.others.likelihood) == ("gaussian", None)
+    first, second = hidden_layers(MLP(7, 3, (6, 5), "sigmoid"), "test")[0]
+    for layer, columns, kind in ((first, 7, Gaussian), (second, 6, Bernoulli)):
+        step = made.step(layer, InMemory(Batch(torch.rand(20, columns)), 10, seed=0), torch.Generator())
+        assert isinstance(step.model.likelihood, kind)
 
 
 def test_each_optimizer_has_its_own_usual_rate() -> None:

@@ -230,6 +230,10 @@ def test_a_stream_that_is_not_in_memory_is_sampled_by_place() -> None:
     assert not torch.equal(first[0].inputs, other[0].inputs)
     assert not torch.equal(first[0].inputs, first[1].inputs)
     assert set(first[0].inputs.unique().tolist()) == {0.0, 1.0}
+    with torch.no_grad():  # the same chance for all: only the place tells two batches apart
+        body[0].weight.zero_()
+    first = list(encoded(body, Elsewhere(stream()), "samples").batches(0))
+    assert not torch.equal(first[0].inputs, first[1].inputs)
 
 
 def test_what_is_in_memory_stays_there_with_its_rows_weights_and_order() -> None:

@@ -114,7 +114,6 @@ def pretrain_greedy(
             step = learner.step(layer, inputs, generator)
             history = fit(step, inputs, max_epochs=length, callbacks=callbacks(layer) if callbacks else ())
             learner.adopt(step.model, layer)
-            network.eval()
             done.append(GreedyLayer(layer, step.model.eval(), history))
     finally:
         for p in network.parameters():
