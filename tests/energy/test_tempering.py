@@ -93,7 +93,7 @@ def test_U02_bars_and_stripes_of_side_4_are_learnt_to_their_entropy() -> None:
     rbm = RBM(16, 24, std=0.1, chains=100 * len(ladder), generator=generator)
     step = ContrastiveDivergenceStep(rbm, persistent=True, temperatures=ladder, momentum=0.5, generator=generator)
     batch = Batch(pictures.repeat(5, 1))
-    for rate, updates in ((0.2, 1200), (0.04, 600), (0.008, 600)):
+    for rate, updates in ((0.2, 2000), (0.04, 1000), (0.008, 1000)):
         for group in step.optimizer.param_groups:
             group["lr"] = rate
         for _ in range(updates):

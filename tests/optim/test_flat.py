@@ -177,4 +177,4 @@ def test_ratio_compares_falls_and_forgives_rounding() -> None:
     assert here.ratio(after, float(g @ step), -step) == pytest.approx(-1.0, rel=1e-6)
     across = torch.zeros_like(g)
     across[0], across[1] = g[1], -g[0]  # where the gradients say nothing either
-    assert here.ratio(after, -1e-30, 1e-9 * across) == pytest.approx(1.0, abs=1e-2)
+    assert here.ratio(after, -1e-30, 1e-9 * across) == pytest.approx(1.0, abs=0.25)

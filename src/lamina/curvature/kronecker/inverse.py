@@ -101,7 +101,7 @@ def _inverse(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
     """
     root, failed = _root(read(), shift)
     if not bool(failed.any()):
-        inverse = torch.cholesky_inverse(root)
+        inverse = torch.cholesky_inverse(root).mT  # by rows, as what is read from a file: products have the same bits
         if bool(inverse.sum().isfinite()):
             return inverse
     wide, kind = read().double(), root.dtype
@@ -109,7 +109,7 @@ def _inverse(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
     extra = torch.zeros_like(scale)
     for attempt in range(TRIES):
         root, failed = _root(wide, shift.double() + extra)
-        inverse = torch.cholesky_inverse(root)
+        inverse = torch.cholesky_inverse(root).mT
         if not bool(failed.any()) and bool(inverse.to(kind).sum().isfinite()):
             break
         extra = scale * 10.0 ** (attempt - 8)
