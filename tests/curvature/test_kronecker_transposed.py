@@ -17,13 +17,7 @@ from lamina.errors import ConfigError
 from lamina.likelihoods import Bernoulli, Categorical, Gaussian
 from lamina.optim import KFAC
 
-
-@pytest.fixture(autouse=True)
-def _double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 TRANSPOSED = [
@@ -198,6 +192,7 @@ BAGS = [
     ({"mode": "mean"}, (torch.tensor([[0, 1, 1], [2, 3, 0]]),), {}),
     ({"mode": "mean", "padding_idx": 1}, (torch.tensor([[0, 1, 1], [2, 3, 0], [1, 1, 1]]),), {}),
     ({"mode": "sum"}, (torch.tensor([0, 1, 1, 2, 0]), torch.tensor([0, 0, 3])), {}),  # the first bag is empty
+    ({"mode": "sum"}, (torch.tensor([0, 1, 1, 2]).int(), torch.tensor([0, 3]).int()), {}),
     ({"mode": "mean", "include_last_offset": True}, (torch.tensor([0, 1, 1, 2]), torch.tensor([0, 3, 4])), {}),
     (
         {"mode": "sum"},

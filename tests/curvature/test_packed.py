@@ -16,13 +16,7 @@ from lamina.curvature.kronecker.block import Block
 from lamina.curvature.kronecker.packed import PackedPairs, opened, store
 from lamina.likelihoods import Categorical, Gaussian
 
-
-@pytest.fixture(autouse=True)
-def _double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def symmetric(*shape: int) -> Tensor:

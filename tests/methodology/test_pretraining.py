@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -220,13 +221,19 @@ def test_a_signal_ends_it_and_nothing_half_done_is_kept(tmp_path: Path) -> None:
     def show(layer: str, run: Run, fraction: float, seconds: float, left: float | None) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match="stopped while layers were pre-trained") as caught, StopOnSignal() as signals:
-        phase(made, whole, Hooks(layer_progress=show, signals=True, folder=tmp_path), signals)
+    def unheard(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("nobody listens")
+
+    usual = signal.signal(signal.SIGTERM, unheard)
+    try:
+        with pytest.raises(Interrupted, match="stopped while layers") as caught, StopOnSignal() as signals:
+            phase(made, whole, Hooks(layer_progress=show, signals=True, folder=tmp_path), signals)
+        assert signal.getsignal(signal.SIGTERM) is unheard
+    finally:
+        signal.signal(signal.SIGTERM, usual)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     assert f"lamina fit --resume {tmp_path}" in (caught.value.mend or "")
     assert not (tmp_path / "pretraining").exists()
-    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_a_rate_that_is_too_large_is_said_to_be() -> None:

@@ -22,13 +22,7 @@ from lamina.optim.kfac import KFAC
 from lamina.training import Supervised, fit
 from lamina.training.closure_step import ClosureStep
 
-
-@pytest.fixture(autouse=True)
-def _double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 WHOLE = {"statistics_every": 1, "inverse_every": 1, "statistics_share": 1.0, "fisher": "exact", "adapt_every": 0}

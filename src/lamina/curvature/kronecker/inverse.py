@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lamina.curvature._vectors import Tensors
 from lamina.curvature.kronecker.block import Block
-from lamina.curvature.kronecker.packed import PackedPairs, Pairs, held, matrix, store
+from lamina.curvature.kronecker.packed import PackedPairs, Pairs, held, read, store
 
 TRIES = 12  # from 1e-8 of the mean diagonal to a hundred times it
 
@@ -53,10 +53,10 @@ class KroneckerInverse:
         for name, block in self.blocks.items():
             gamma = damping if isinstance(damping, float) else damping[name]
             means = {
-                side: _mean_diagonal(matrix(factors, name, side), getattr(block, side)) for side in held(factors)[name]
+                side: _mean_diagonal(read(factors, name, side), getattr(block, side)) for side in held(factors)[name]
             }
             for side, shift in _shifts(means, gamma).items():
-                one = partial(matrix, factors, name, side)
+                one = partial(read, factors, name, side)
                 make = _inverse if getattr(block, side) == "full" else _reciprocal
                 store(self.inverses, name, {side: make(one, shift)})  # without a name that outlives it
         return True
@@ -90,21 +90,21 @@ def _mean_diagonal(factor: Tensor, kind: str) -> Tensor:
     return (factor.diagonal(dim1=-2, dim2=-1) if kind == "full" else factor).mean(-1)
 
 
-def _reciprocal(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
-    return (read() + shift.unsqueeze(-1)).reciprocal_()
+def _reciprocal(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
+    return (factor() + shift.unsqueeze(-1)).reciprocal_()
 
 
-def _inverse(read: Callable[[], Tensor], shift: Tensor) -> Tensor:
+def _inverse(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
     """Return (M + shift I)⁻¹ of a symmetric positive semi-definite matrix, or of a stack of them.
 
     M is read when it is needed and let go at once: beside it and its root there is no room for a third.
     """
-    root, failed = _root(read(), shift)
+    root, failed = _root(factor(), shift)
     if not bool(failed.any()):
         inverse = torch.cholesky_inverse(root).mT  # by rows, as what is read from a file: products have the same bits
         if bool(inverse.sum().isfinite()):
             return inverse
-    wide, kind = read().double(), root.dtype
+    wide, kind = factor().double(), root.dtype
     scale = wide.diagonal(dim1=-2, dim2=-1).mean(-1).abs().clamp(min=1e-30)
     extra = torch.zeros_like(scale)
     for attempt in range(TRIES):

@@ -80,7 +80,7 @@ def held(pairs: Pairs) -> Mapping[str, Tensors]:
     return pairs.kept if isinstance(pairs, PackedPairs) else pairs
 
 
-def matrix(pairs: Pairs, name: str, side: str) -> Tensor:
+def read(pairs: Pairs, name: str, side: str) -> Tensor:
     """Return one matrix of a block: a copy where it is packed."""
     return pairs.whole(name, side) if isinstance(pairs, PackedPairs) else pairs[name][side]
 
@@ -105,7 +105,7 @@ def opened(pairs: Pairs, name: str, side: str) -> Iterator[Tensor]:
     Yields:
         The matrix.
     """
-    whole = matrix(pairs, name, side)
+    whole = read(pairs, name, side)
     yield whole
     if isinstance(pairs, PackedPairs):
         pairs[name] = {side: whole}

@@ -209,8 +209,7 @@ class _Recorder:
         def one_hot() -> Tensor:
             kept = flat[keep]
             rows = torch.arange(len(kept), device=kept.device)
-            found = _sparse(rows, kept, output.new_ones(len(kept)), (len(kept), module.num_embeddings))
-            return found._coalesced_(True)  # a row has one code
+            return _sparse(rows, kept, output.new_ones(len(kept)), (len(kept), module.num_embeddings))
 
         self.codes(site.layer, output, one_hot, lambda delta: delta.reshape(-1, delta.shape[-1])[keep])
 
@@ -241,7 +240,7 @@ class _Recorder:
             if offsets is None:
                 bags = torch.arange(len(input), device=codes.device).repeat_interleave(input.shape[1])
             else:
-                starts = offsets[:-1] if module.include_last_offset else offsets
+                starts = (offsets[:-1] if module.include_last_offset else offsets).long()
                 bags = torch.searchsorted(starts, torch.arange(len(codes), device=codes.device), right=True) - 1
             values = output.new_ones(len(codes)) if per_sample_weights is None else per_sample_weights.reshape(-1)
             if module.padding_idx is not None:
@@ -249,7 +248,8 @@ class _Recorder:
             if module.mode == "mean":
                 lengths = output.new_zeros(len(output)).index_add_(0, bags, values)
                 values = values / lengths[bags].clamp(min=1.0)
-            return _sparse(bags, codes, values.detach(), (len(output), module.num_embeddings)).coalesce()
+            shape = (len(output), module.num_embeddings)
+            return _sparse(bags, codes, values.detach(), shape, repeated=True).coalesce()
 
         self.codes(site.layer, output, inputs, lambda delta: delta)
 
@@ -327,6 +327,10 @@ def _plain_gradient(site: Site) -> nn.Embedding | nn.EmbeddingBag:
     return module
 
 
-def _sparse(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    found: Tensor = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, shape, check_invariants=False)
+def _sparse(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int], *, repeated: bool = False) -> Tensor:
+    """Return a sparse matrix; unless an entry may be repeated, its rows are in order and have one entry each."""
+    places = torch.stack([rows, columns.long()])
+    found: Tensor = torch.sparse_coo_tensor(
+        places, values, shape, check_invariants=False, is_coalesced=None if repeated else True
+    )
     return found
