@@ -226,7 +226,8 @@ def test_a_signal_ends_it_and_nothing_half_done_is_kept(tmp_path: Path) -> None:
 
     usual = signal.signal(signal.SIGTERM, unheard)
     try:
-        with pytest.raises(Interrupted, match="stopped while layers") as caught, StopOnSignal() as signals:
+        words = "stopped while layers were pre-trained"
+        with pytest.raises(Interrupted, match=words) as caught, StopOnSignal() as signals:
             phase(made, whole, Hooks(layer_progress=show, signals=True, folder=tmp_path), signals)
         assert signal.getsignal(signal.SIGTERM) is unheard
     finally:
