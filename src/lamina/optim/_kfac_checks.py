@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lamina.curvature._vectors import Tensors
 from lamina.errors import ConfigError
 from lamina.likelihoods.base import Likelihood
 from lamina.optim._groups import NOT_NEGATIVE, SHARE, check_groups
@@ -80,3 +82,18 @@ def check_options(optimizer: Any) -> None:
     if not optimizer.exact_rate and optimizer.adapt_split_every:
         raise ConfigError("adapt_split_every goes without a rate", where="KFAC", mend="use lr=None")
     check_groups(optimizer, {"lr": NOT_NEGATIVE, "momentum": SHARE, "weight_decay": NOT_NEGATIVE})
+
+
+def check_factors(ours: Mapping[str, Tensors], theirs: Mapping[str, Tensors]) -> None:
+    """Refuse factors that are read for another network than they were measured on.
+
+    Raises:
+        ConfigError: If a block has none, or others.
+    """
+    for name, pair in ours.items():
+        if {s: f.shape for s, f in pair.items()} != {s: f.shape for s, f in theirs.get(name, {}).items()}:
+            raise ConfigError(
+                f'the factors of "{name}" are not those of this network',
+                where="KFAC",
+                mend="build the network and the optimiser as they were",
+            )

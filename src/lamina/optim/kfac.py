@@ -18,7 +18,7 @@ from lamina.curvature.kronecker.quadratic import QuadraticModel
 from lamina.errors import ConfigError
 from lamina.optim._flat import whole_state
 from lamina.optim._kfac_blocks import OptimisedBlocks, finite
-from lamina.optim._kfac_checks import KFACReport, check_metric, check_options, reason
+from lamina.optim._kfac_checks import KFACReport, check_factors, check_metric, check_options, reason
 from lamina.optim._kfac_gradient import Gradients, accumulate, gradients
 from lamina.optim._kfac_rate import Objective, adapted, best_multiples, inner
 
@@ -383,16 +383,9 @@ class KFAC(Optimizer):
 
         Raises:
             ConfigError: If the factors are those of another network.
-        """
+        """  # noqa: DOC502
         kept = state_dict["kfac"]
-        for name, pair in self.factors.factors.items():
-            theirs = kept["factors"].get(name, {})
-            if {s: f.shape for s, f in pair.items()} != {s: f.shape for s, f in theirs.items()}:
-                raise ConfigError(
-                    f'the factors of "{name}" are not those of this network',
-                    where="KFAC",
-                    mend="build the network and the optimiser as they were",
-                )
+        check_factors(self.factors.factors, kept["factors"])
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "kfac"})
         like = self.factors.parameters
         for name in self.factors.factors:
