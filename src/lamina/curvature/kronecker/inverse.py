@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lamina.curvature._vectors import Tensors
 from lamina.curvature.kronecker.block import Block
-from lamina.curvature.kronecker.packed import PackedPairs, Pairs, held, read, store
+from lamina.curvature.kronecker.packed import PackedPairs, Pairs, copied, held, read, store
 
 TRIES = 12  # from 1e-8 of the mean diagonal to a hundred times it
 
@@ -56,7 +56,7 @@ class KroneckerInverse:
                 side: _mean_diagonal(read(factors, name, side), getattr(block, side)) for side in held(factors)[name]
             }
             for side, shift in _shifts(means, gamma).items():
-                one = partial(read, factors, name, side)
+                one = partial(copied, factors, name, side)
                 make = _inverse if getattr(block, side) == "full" else _reciprocal
                 store(self.inverses, name, {side: make(one, shift)})  # without a name that outlives it
         return True
@@ -91,25 +91,25 @@ def _mean_diagonal(factor: Tensor, kind: str) -> Tensor:
 
 
 def _reciprocal(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
-    return (factor() + shift.unsqueeze(-1)).reciprocal_()
+    return factor().add_(shift.unsqueeze(-1)).reciprocal_()
 
 
 def _inverse(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
     """Return (M + shift I)⁻¹ of a symmetric positive semi-definite matrix, or of a stack of them.
 
-    M is read when it is needed and let go at once: beside it and its root there is no room for a third.
+    Each call of the factor is a new M, in whose memory root and inverse are made.
     """
     root, failed = _root(factor(), shift)
     if not bool(failed.any()):
-        inverse = torch.cholesky_inverse(root).mT  # by rows, as what is read from a file: products have the same bits
+        inverse = _of_root(root)
         if bool(inverse.sum().isfinite()):
             return inverse
     wide, kind = factor().double(), root.dtype
     scale = wide.diagonal(dim1=-2, dim2=-1).mean(-1).abs().clamp(min=1e-30)
     extra = torch.zeros_like(scale)
     for attempt in range(TRIES):
-        root, failed = _root(wide, shift.double() + extra)
-        inverse = torch.cholesky_inverse(root).mT
+        root, failed = _root(wide.clone(), shift.double() + extra)
+        inverse = _of_root(root)
         if not bool(failed.any()) and bool(inverse.to(kind).sum().isfinite()):
             break
         extra = scale * 10.0 ** (attempt - 8)
@@ -117,10 +117,14 @@ def _inverse(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Cholesky's root of M + shift I, and where it failed; M is as it was afterwards."""
-    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-    before = diagonal.clone()
-    diagonal.add_(shift.unsqueeze(-1))
-    root, failed = torch.linalg.cholesky_ex(matrix)
-    diagonal.copy_(before)
-    return root, failed
+    """Return Cholesky's root of M + shift I in the memory of M, and where it failed."""
+    matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
+    columns = matrix.mT  # LAPACK's order; M is its own transpose
+    failed = torch.empty(matrix.shape[:-2], dtype=torch.int32, device=matrix.device)
+    torch.linalg.cholesky_ex(columns, out=(columns, failed))
+    return columns, failed
+
+
+def _of_root(root: Tensor) -> Tensor:
+    """Return the inverse in the root's memory, by rows as what is read from a file: products have the same bits."""
+    return torch.cholesky_inverse(root, out=root).mT

@@ -1,17 +1,14 @@
-"""Symmetric matrices kept in half the memory: the blocks on and below the diagonal, one after another."""
+"""Symmetric matrices kept in half the memory, in a rectangle that both triangles fill (LAPACK's RFP format)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
 from lamina.curvature._vectors import Tensors
 from lamina.curvature.kronecker.block import Block
-
-BAND = 64  # rows of a band; n (n + BAND) / 2 numbers are kept of n²
 
 Pairs = MutableMapping[str, Tensors]
 """The factors of each block, or their inverses: by name, then ``inputs`` and ``outputs``."""
@@ -20,10 +17,11 @@ Pairs = MutableMapping[str, Tensors]
 class PackedPairs(Pairs):
     """Pairs whose full matrices are kept packed; reading one makes the whole matrices anew, writing packs them.
 
-        S = [S₁₁ S₂₁ᵀ …; S₂₁ S₂₂ …; …]  is kept as  S₁₁, (S₂₁, S₂₂), …   bands of 64 rows up to the diagonal block
+        S = [T . ; C B],  T of p = ⌈n/2⌉ columns,   is kept as n (n + 1) / 2 numbers:
+        [T; C] on and below T's diagonal, and in the place above it B's upper triangle
 
-    What is above the diagonal blocks is taken for the transpose of what is below. A change of what was read reaches the
-    kept numbers only when it is written back.
+    What is above the diagonal of T is taken for the transpose of what is below, and in B the other way round. A change
+    of what was read reaches the kept numbers only when it is written back.
 
     Args:
         blocks: The blocks, whose sides say which matrices are symmetric; a diagonal is kept as it is.
@@ -41,14 +39,13 @@ class PackedPairs(Pairs):
         """Keep matrices of a block, in the memory of those before; a side that is not given stays."""
         into = self.kept.setdefault(name, {})
         for side, whole in pair.items():
-            n, full = whole.shape[-1], self._full(name, side)
+            full = self._full(name, side)
             if side not in into:
-                into[side] = whole.new_empty(*whole.shape[:-2], _numbers(n)) if full else torch.empty_like(whole)
-            if not full:
+                into[side] = whole.new_empty(*whole.shape[:-2], *_sizes(whole.shape[-1])) if full else whole.clone()
+            if full:
+                _pack(whole, into[side])
+            else:
                 into[side].copy_(whole)
-                continue
-            for band, (start, stop) in zip(_bands(into[side], n), _rows(n), strict=True):
-                band.copy_(whole[..., start:stop, :stop])
 
     def __delitem__(self, name: str) -> None:
         """Forget a block."""
@@ -64,15 +61,11 @@ class PackedPairs(Pairs):
 
     def whole(self, name: str, side: str) -> Tensor:
         """Return one matrix of a block: a copy."""
-        flat = self.kept[name][side]
-        return _whole(flat, self._size(name, side)) if self._full(name, side) else flat.clone()
+        kept = self.kept[name][side]
+        return _whole(kept) if self._full(name, side) else kept.clone()
 
     def _full(self, name: str, side: str) -> bool:
         return str(getattr(self.blocks[name], side)) == "full"
-
-    def _size(self, name: str, side: str) -> int:
-        block = self.blocks[name]
-        return block.columns if side == "inputs" else block.rows // block.groups
 
 
 def held(pairs: Pairs) -> Mapping[str, Tensors]:
@@ -83,6 +76,11 @@ def held(pairs: Pairs) -> Mapping[str, Tensors]:
 def read(pairs: Pairs, name: str, side: str) -> Tensor:
     """Return one matrix of a block: a copy where it is packed."""
     return pairs.whole(name, side) if isinstance(pairs, PackedPairs) else pairs[name][side]
+
+
+def copied(pairs: Pairs, name: str, side: str) -> Tensor:
+    """Return a copy of one matrix of a block."""
+    return pairs.whole(name, side) if isinstance(pairs, PackedPairs) else pairs[name][side].clone()
 
 
 def store(pairs: Pairs, name: str, pair: Tensors) -> None:
@@ -111,27 +109,36 @@ def opened(pairs: Pairs, name: str, side: str) -> Iterator[Tensor]:
         pairs[name] = {side: whole}
 
 
-def _rows(n: int) -> list[tuple[int, int]]:
-    return [(start, min(start + BAND, n)) for start in range(0, n, BAND)]
+def _sizes(n: int) -> tuple[int, int]:
+    """Return rows and columns of the rectangle."""
+    return (n, (n + 1) // 2) if n % 2 else (n + 1, n // 2)
 
 
-def _numbers(n: int) -> int:
-    return sum((stop - start) * stop for start, stop in _rows(n))
+def _parts(rectangle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return views: [T; C], and the square whose upper triangle, with the diagonal, is B's."""
+    rows, columns = rectangle.shape[-2:]
+    even = rows == 2 * columns + 1
+    return (
+        rectangle[..., 1:, :] if even else rectangle,
+        rectangle[..., :columns, :] if even else rectangle[..., : columns - 1, 1:],
+    )
 
 
-def _bands(flat: Tensor, n: int) -> list[Tensor]:
-    """Return views of the bands, each (…, rows, columns up to the end of its diagonal block)."""
-    found, at = [], 0
-    for start, stop in _rows(n):
-        count = (stop - start) * stop
-        found.append(flat[..., at : at + count].view(*flat.shape[:-1], stop - start, stop))
-        at += count
-    return found
+def _pack(whole: Tensor, into: Tensor) -> None:
+    p = into.shape[-1]
+    left, corner = _parts(into)
+    left.copy_(whole[..., :p])
+    corner.tril_(-1).add_(whole[..., p:, p:].triu())
 
 
-def _whole(flat: Tensor, n: int) -> Tensor:
-    found = flat.new_empty(*flat.shape[:-1], n, n)
-    for band, (start, stop) in zip(_bands(flat, n), _rows(n), strict=True):
-        found[..., start:stop, :stop] = band
-        found[..., :start, start:stop] = band[..., :start].mT
+def _whole(rectangle: Tensor) -> Tensor:
+    left, corner = _parts(rectangle)
+    n, p = left.shape[-2:]
+    found = rectangle.new_empty(*rectangle.shape[:-2], n, n)
+    found[..., :p] = left
+    found[..., :p, p:] = left[..., p:, :].mT
+    found[..., p:, p:] = corner
+    top, bottom = found[..., :p, :p].tril_(), found[..., p:, p:].triu_()
+    top.add_(top.tril(-1).mT)
+    bottom.add_(bottom.triu(1).mT)
     return found
