@@ -217,7 +217,8 @@ def test_pairs_are_given_up_where_they_point_nowhere() -> None:
     for _ in range(4):
         optimizer.step(loss)
     state = optimizer.state[model.x]
-    state["y"] = [-y for y in state["y"]]  # a matrix that is negative definite: no descent
+    for name in ("y", "along"):
+        state[name] = [-v for v in state[name]]  # a matrix that is negative definite: no descent
     before = float(loss.value())
     optimizer.step(loss)
     assert optimizer.last is not None

@@ -15,12 +15,12 @@ def some_pairs(m: int, n: int = 7, seed: int = 0) -> list[Pair]:
     a = rng.standard_normal((n, n))
     h = a @ a.T + 0.5 * np.eye(n)
     steps = [rng.standard_normal(n) for _ in range(m)]
-    return [Pair(torch.tensor(s), torch.tensor(h @ s)) for s in steps]
+    return [Pair.of(torch.tensor(s), torch.tensor(h @ s)) for s in steps]
 
 
 def dense(pairs: list[Pair], diagonal: np.ndarray) -> np.ndarray:
     """H by the definition of BFGS, from γD."""
-    s, y = (v.numpy() for v in pairs[-1])
+    s, y = (v.numpy() for v in pairs[-1][:2])
     h = (s @ y) / (y @ (diagonal * y)) * np.diag(diagonal)
     eye = np.eye(len(diagonal))
     for pair in pairs:
@@ -56,7 +56,7 @@ def test_O19_secant_equation(m: int) -> None:
 
 def test_O19_one_pair_is_memoryless_bfgs() -> None:
     """-H g as Nocedal & Wright print it, eq. 7.21 with H₀ = I, and scaled by γ as Shanno has it."""
-    ((s, y),) = pairs = some_pairs(1, seed=5)
+    ((s, y, _),) = pairs = some_pairs(1, seed=5)
     g = torch.randn(7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gamma = (s @ y) / (y @ y)
     ys = y @ s
@@ -82,7 +82,7 @@ def test_O19_a_damped_pair_keeps_the_matrix_positive_definite() -> None:
         draw = np.random.default_rng(seed)
         s, y = draw.standard_normal(5), draw.standard_normal(5)
         bs = b @ s
-        pair = damped(Pair(torch.tensor(s), torch.tensor(y)), torch.tensor(bs), 0.2)
+        pair = damped(Pair.of(torch.tensor(s), torch.tensor(y)), torch.tensor(bs), 0.2)
         r = pair.y.numpy()
         np.testing.assert_array_equal(pair.s.numpy(), s)
         if s @ y >= 0.2 * (s @ bs):

@@ -183,9 +183,9 @@ class LBFGS(Optimizer):
         else:
             assert end.gradient is not None
             flat.place(torch.add(origin, direction, alpha=end.step))
-            self._remember(pairs, Pair(end.step * direction, end.gradient - gradient), -end.step * gradient)
+            self._remember(pairs, Pair.of(end.step * direction, end.gradient - gradient), -end.step * gradient)
         state = self.state[self.param_groups[0]["params"][0]]
-        state.update(layout=flat.layout, s=[pair.s for pair in pairs], y=[pair.y for pair in pairs])
+        state.update(layout=flat.layout, **{name: [getattr(pair, name) for pair in pairs] for name in Pair._fields})
         return end, LBFGSReport(evaluations, end.step, end.value, len(pairs), restarted, reason)
 
     def _search(
@@ -206,7 +206,7 @@ class LBFGS(Optimizer):
         """Add a pair, if it says that the curvature along the step is above 0, and drop the oldest."""
         if self.damping > 0.0:
             pair = damped(pair, turned, self.damping)
-        if pair.s @ pair.y > SMALLEST * pair.s.norm() * pair.y.norm():
+        if pair.along > SMALLEST * pair.s.norm() * pair.y.norm():
             pairs.append(pair)
             del pairs[: -self.memory]
 
@@ -215,4 +215,4 @@ class LBFGS(Optimizer):
         state = self.state.get(self.param_groups[0]["params"][0], {})
         if state.get("layout") != flat.layout:
             return []
-        return [Pair(s, y) for s, y in zip(state["s"], state["y"], strict=True)]
+        return [Pair(*kept) for kept in zip(*(state[name] for name in Pair._fields), strict=True)]

@@ -15,10 +15,17 @@ class Pair(NamedTuple):
     Attributes:
         s: θ_{k+1} - θ_k, (P,).
         y: ∇L(θ_{k+1}) - ∇L(θ_k), (P,).
+        along: s·y, a scalar; kept, since every product with the matrix asks for it.
     """
 
     s: Tensor
     y: Tensor
+    along: Tensor
+
+    @classmethod
+    def of(cls, s: Tensor, y: Tensor) -> Pair:
+        """Return the pair of these two."""
+        return cls(s, y, s @ y)
 
 
 class DiagonalPlusLowRank(NamedTuple):
@@ -58,23 +65,23 @@ def two_loops(vector: Tensor, pairs: Sequence[Pair], shares: Tensor | None = Non
     """
     q = vector.clone()
     weights = []
-    for s, y in reversed(pairs):
-        weight = (s @ q) / (s @ y)
+    for s, y, along in reversed(pairs):
+        weight = (s @ q) / along
         weights.append(weight)
-        q.sub_(weight * y)
+        q.addcmul_(weight, y, value=-1)
     if pairs:
         q.mul_(initial_scale(pairs[-1], shares))
     if shares is not None:
         q.mul_(shares)
-    for (s, y), weight in zip(pairs, reversed(weights), strict=True):
-        q.add_((weight - (y @ q) / (s @ y)) * s)
+    for (s, y, along), weight in zip(pairs, reversed(weights), strict=True):
+        q.addcmul_(weight - (y @ q) / along, s)
     return q
 
 
 def initial_scale(newest: Pair, shares: Tensor | None = None) -> Tensor:
     """Return γ = s·y / (y·D y), which gives H₀ = γD the size of the inverse Hessian along y."""
-    s, y = newest
-    return (s @ y) / (y @ (y if shares is None else shares * y))
+    _, y, along = newest
+    return along / (y @ (y if shares is None else shares * y))
 
 
 def compact(pairs: Sequence[Pair], shares: Tensor | None = None) -> DiagonalPlusLowRank:
@@ -93,7 +100,7 @@ def compact(pairs: Sequence[Pair], shares: Tensor | None = None) -> DiagonalPlus
     Reference: Byrd, Nocedal & Schnabel, "Representations of quasi-Newton matrices", Math. Programming 63, 1994, section
     2.
     """
-    s, y = (torch.stack(columns, dim=1) for columns in zip(*pairs, strict=True))
+    s, y = torch.stack([pair.s for pair in pairs], dim=1), torch.stack([pair.y for pair in pairs], dim=1)
     gamma = initial_scale(pairs[-1], shares)
     diagonal = gamma * (torch.ones_like(pairs[-1].s) if shares is None else shares)
     scaled = diagonal.unsqueeze(1) * y
@@ -120,7 +127,7 @@ def damped(pair: Pair, turned: Tensor, least: float) -> Pair:
     Reference: Powell, "A fast algorithm for nonlinearly constrained optimization calculations", 1978; Nocedal & Wright,
     2006, procedure 18.2.
     """
-    s, y = pair
-    along, model = s @ y, s @ turned
+    s, y, along = pair
+    model = s @ turned
     share = torch.where(along < least * model, (1.0 - least) * model / (model - along), torch.ones_like(along))
-    return Pair(s, torch.lerp(turned, y, share))
+    return Pair.of(s, torch.lerp(turned, y, share))
