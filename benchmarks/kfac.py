@@ -49,7 +49,7 @@ from lamina.curvature.kronecker import packed
 from lamina.likelihoods import Bernoulli
 from lamina.nn import linear
 from lamina.optim.kfac import KFAC
-from timing import environment, lap, pin, ratios, read_lines, write_line
+from timing import environment, keep_memory, lap, pin, ratios, read_lines, write_line
 
 WIDTHS = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 PIXELS, STEPS, UNIT = WIDTHS[0], 20, "adam, fused"
@@ -223,6 +223,7 @@ def main() -> None:
             write_line(options.out, {"peer": name, "batch": options.batch, "peak_mib": round(float(done.stdout), 1)})
         return
     pin(1)
+    keep_memory()
     lines = [line for line in read_lines(options.out) if "cpu_ms" in line]
     x = torch.rand(options.batch, PIXELS, generator=torch.Generator().manual_seed(0))
     jobs = {name: PEERS[name][0](x) for name in present() if not options.peers or name in options.peers}
