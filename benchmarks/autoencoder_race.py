@@ -93,6 +93,8 @@ ENTRANTS: dict[str, Entrant] = {
     "K-FAC, batch 2000": kfac(2000, 300, damping=10.0),
     "torch.optim.LBFGS": Entrant(torch_lbfgs, 4000, 36, 2),
     "L-BFGS": Entrant(lambda net: LBFGS(net.parameters(), memory=20, iterations=10), 4000, 36, 2),
+    "torch.optim.LBFGS, batch 1000": Entrant(torch_lbfgs, 1000, 40, 10),
+    "L-BFGS, batch 1000": Entrant(lambda net: LBFGS(net.parameters(), memory=20, iterations=10), 1000, 40, 10),
     "Hessian-free": Entrant(hessian_free, 4000, 100, 4),
 }
 
