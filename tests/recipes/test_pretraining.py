@@ -21,7 +21,7 @@ from lamina.errors import ConfigError
 from lamina.recipes.pretraining import train
 from lamina.recipes.pretraining.compare import COLUMNS, Cells, two_proportion_z, with_interval
 from lamina.recipes.pretraining.sets import SETS, load_parts, settled_sizes
-from lamina.recipes.pretraining.settings import UPDATES, WIDTH, said, seconds, setting
+from lamina.recipes.pretraining.settings import UPDATES, WIDTH, all_said, said, seconds, setting
 from lamina.recipes.pretraining.svm import support_vectors
 from lamina.training.greedy import pretrain_greedy
 from lamina.training.learning_rate import LearningRate
@@ -173,7 +173,12 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
         assert seconds(start, [3], 10_000, quick=True) < seconds(start, [3], 10_000, quick=False)
     on_noise = setting("bg-rand", "denoising", 3, 10_000, quick=False, corruption=0.4)
     assert on_noise["pretrain"]["corruption"] == 0.4
-    assert on_noise["tune"] == setting("rot", "denoising", 3, 10_000, quick=False)["tune"] | {"rate": 1e-4}
+    others = setting("basic", "denoising", 3, 10_000, quick=False)["tune"]
+    assert on_noise["tune"] == others | {"rate": 1e-4}
+    assert setting("rot", "denoising", 3, 10_000, quick=False)["tune"] == others | {"rate": 1e-3}
+    words = all_said({"SdA": "denoising", "DBN": "rbm"}, ["basic", "rot"], 3, 10_000, quick=False)
+    assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN"]
+    assert words.count(f"at rate {others['rate']:g}, patience") == 2
 
 
 def test_verdicts_are_those_of_a_two_proportion_test() -> None:

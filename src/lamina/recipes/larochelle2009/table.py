@@ -9,7 +9,7 @@ from typing import Any
 from lamina.recipes.larochelle2009.published import PUBLISHED
 from lamina.recipes.pretraining.compare import COLUMNS, HOW_TO_READ, Cells
 from lamina.recipes.pretraining.sets import settle_digits, settled_sizes
-from lamina.recipes.pretraining.settings import UPDATES, WIDTH, said, seconds, setting
+from lamina.recipes.pretraining.settings import UPDATES, WIDTH, all_said, seconds, setting
 from lamina.recipes.pretraining.train import networks
 from lamina.recipes.recipe import Check, Facts, Figure, Job, Options, Outcome, Plan, Recipe, Results
 from lamina.recipes.table import Cell, Column, Table
@@ -152,8 +152,7 @@ def _cells(found: Found) -> Table:
 
 def _how(options: Options, facts: Facts) -> str:
     train, valid, test = settled_sizes("basic", facts["digits"], quick=options.quick)
-    used = {start.title: setting("", start.name, max(DEPTHS), train, quick=options.quick) for start in STARTS}
-    how = "; ".join(f"{title}: {said(at)}" for title, at in used.items())
+    how = all_said({start.title: start.name for start in STARTS}, list(TITLES), max(DEPTHS), train, quick=options.quick)
     return (
         f"{WIDTH:,} units a layer; {train:,} examples for training, {valid:,} for validation, {test:,} for the test. "
         + ("" if facts["digits"] == "mnist" else "The digits are the bundled ones and not MNIST. ")
@@ -161,7 +160,7 @@ def _how(options: Options, facts: Facts) -> str:
         "autoencoders with tied weights and cross-entropy, each layer pre-trained once and shared by the depths. "
         "Today's networks have rectified units, batch normalisation, dropout and Adam, and are not pre-trained. All "
         "stop early by the validation error. Settings were fixed beforehand by validation error in pilot runs, one for "
-        f"all depths and both sets, where the paper searched for each cell; {UPDATES} updates an epoch: {how}."
+        f"all depths, where the paper searched for each cell; {UPDATES} updates an epoch: {how}."
     )
 
 

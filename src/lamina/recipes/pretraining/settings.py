@@ -1,7 +1,8 @@
 """Settings, fixed beforehand by validation error in pilot runs, and what the smaller form makes of them.
 
 The references choose among some hundred settings a cell; here each kind of start has one for all sets, but for
-autoencoders on a background of noise, which learn the noise by heart if they learn for long.
+autoencoders on a background of noise, which learn the noise by heart if they learn for long, and on turned digits,
+where fine-tuning wants larger steps.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ _TUNE: Mapping[str, Mapping[str, Any]] = {
     "today": {"epochs": 100, "patience": 15, "rate": 0.001},
 }
 
-NOISE = "bg-rand"
-"""The set with a background of noise."""
-
-ON_NOISE: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "autoencoder": {"pretrain": {"epochs": 30, "rate": 0.1, "momentum": 0.0}, "tune": {"rate": 0.0001}},
-    "denoising": {"tune": {"rate": 0.0001}},
+ELSEWHERE: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "bg-rand": {
+        "autoencoder": {"pretrain": {"epochs": 30, "rate": 0.1, "momentum": 0.0}, "tune": {"rate": 0.0001}},
+        "denoising": {"tune": {"rate": 0.0001}},
+    },
+    "rot": {"autoencoder": {"tune": {"rate": 0.001}}, "denoising": {"tune": {"rate": 0.001}}},
 }
-"""What is otherwise there."""
+"""What is otherwise on a set, by kind of start."""
 
 _TODAY = {"dropout": 0.5, "input_dropout": 0.2}
 
@@ -57,7 +58,7 @@ def setting(
     Returns:
         ``widths`` and the settings of each phase.
     """
-    other = ON_NOISE.get(start, {}) if name == NOISE else {}
+    other = ELSEWHERE.get(name, {}).get(start, {})
     tune = {**_TUNE[start], **other.get("tune", {})}
     made: dict[str, Any] = {"widths": [WIDTH] * depth, "tune": _sized(tune, train, quick)}
     if start in _PRETRAIN:
@@ -87,6 +88,24 @@ def said(at: Mapping[str, Any]) -> str:
             f"{taught['momentum']:g}{sparse}, then "
         )
     return f"{before}Adam, at most {tuned['epochs']} epochs at rate {tuned['rate']:g}, patience {tuned['patience']}"
+
+
+def all_said(starts: Mapping[str, str], sets: Sequence[str], depth: int, train: int, *, quick: bool) -> str:
+    """Return the settings of several kinds of start as words, and what is otherwise on some of the sets.
+
+    Args:
+        starts: Kinds of start by what they are to be called.
+        sets: Names of the sets that were used.
+        depth: As for ``setting``.
+        train: As there.
+        quick: As there.
+    """
+    parts = []
+    for title, start in starts.items():
+        for name in ("", *(name for name in sets if start in ELSEWHERE.get(name, {}))):
+            at = setting(name, start, depth, train, quick=quick)
+            parts.append(f"{title}{f' on {name}' if name else ''}: {said(at)}")
+    return "; ".join(parts)
 
 
 def seconds(start: str, depths: Sequence[int], train: int, *, quick: bool) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lamina.recipes.pretraining.compare import COLUMNS, HOW_TO_READ, Cells
 from lamina.recipes.pretraining.sets import SETS, settle_digits, settled_sizes
-from lamina.recipes.pretraining.settings import NOISE, ON_NOISE, UPDATES, said, seconds, setting
+from lamina.recipes.pretraining.settings import UPDATES, all_said, seconds, setting
 from lamina.recipes.pretraining.svm import GAMMAS, support_vectors
 from lamina.recipes.pretraining.train import networks
 from lamina.recipes.recipe import Check, Facts, Job, Options, Outcome, Plan, Recipe, Results
@@ -154,13 +154,8 @@ def _how(options: Options, facts: Facts) -> str:
         f"{name} {' / '.join(f'{size:,}' for size in settled_sizes(name, facts['digits'], quick=options.quick))}"
         for name in SETS
     )
-    used = {
-        method.start + on: setting(name, method.start, DEPTH, 10_000, quick=options.quick)
-        for method in METHODS
-        if method.start
-        for name, on in (("", ""), *([(NOISE, f" on {NOISE}")] if method.start in ON_NOISE else []))
-    }
-    how = "; ".join(f"{start}: {said(at)}" for start, at in used.items())
+    starts = {method.start: method.start for method in METHODS if method.start}
+    how = all_said(starts, list(SETS), DEPTH, 10_000, quick=options.quick)
     not_original = ", ".join(name for name, one in SETS.items() if not one.absolute)
     return (
         f"Examples for training / validation / test: {sizes}. "
