@@ -97,7 +97,7 @@ def _reciprocal(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
 def _inverse(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
     """Return (M + shift I)⁻¹ of a symmetric positive semi-definite matrix, or of a stack of them.
 
-    Each call of the factor is a new M, in whose memory root and inverse are made.
+    Each call of the factor is a new M, let go once it has a root: beside M and the root there is no room for a third.
     """
     root, failed = _root(factor(), shift)
     if not bool(failed.any()):
@@ -117,14 +117,12 @@ def _inverse(factor: Callable[[], Tensor], shift: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Cholesky's root of M + shift I in the memory of M, and where it failed."""
+    """Return Cholesky's root of M + shift I, and where it failed; M is changed."""
     matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
-    columns = matrix.mT  # LAPACK's order; M is its own transpose
-    failed = torch.empty(matrix.shape[:-2], dtype=torch.int32, device=matrix.device)
-    torch.linalg.cholesky_ex(columns, out=(columns, failed))
-    return columns, failed
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    return root, failed
 
 
 def _of_root(root: Tensor) -> Tensor:
-    """Return the inverse in the root's memory, by rows as what is read from a file: products have the same bits."""
-    return torch.cholesky_inverse(root, out=root).mT
+    """Return the inverse, by rows as what is read from a file: products have the same bits."""
+    return torch.cholesky_inverse(root).mT
