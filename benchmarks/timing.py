@@ -57,8 +57,9 @@ def keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(option, 2**31 - 1)
+        for option, size in ((-1, 2**31 - 1), (-3, 2**25)):  # M_TRIM_THRESHOLD; M_MMAP_THRESHOLD, whose most this is
+            if not mallopt(option, size):
+                raise OSError(f"mallopt refused {size} for {option}")
 
 
 def ratios(laps: Sequence[dict[str, float]], unit: str) -> dict[str, tuple[float, float, float]]:
