@@ -2,6 +2,9 @@
 
 import copy
 import math
+import os
+import subprocess
+import sys
 
 import jaxtyping
 import pytest
@@ -177,3 +180,32 @@ def test_arguments_out_of_range_are_refused(arguments: dict) -> None:
     with pytest.raises(ConfigError, match=r"^SmallResNet: \w+ must be") as caught:
         small_resnet(**{"channels": 1, "height": 8, "width": 8, "n_outputs": 2, **arguments})
     assert caught.value.mend
+
+
+NARROW = """
+import copy, torch
+from lamina.vision import small_resnet
+g = torch.Generator().manual_seed(0)
+for step in range(400):
+    filters, n = 1 + step % 8, 2 + int(torch.randint(40, (), generator=g))
+    shortcut = small_resnet(1, 16, 16, 3, filters=filters, generator=g).eval().body.stage2_block1[0].shortcut
+    oracle = copy.deepcopy(shortcut).double()
+    x = torch.rand(n, filters, 16, 16, generator=g).contiguous(memory_format=torch.channels_last)
+    d = torch.randn(n, 2 * filters, 8, 8, generator=g).contiguous(memory_format=torch.channels_last)
+    shortcut(x).backward(d)
+    oracle(x.double()).backward(d.double())
+    for a, b in zip(shortcut.parameters(), oracle.parameters()):
+        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-3, atol=1e-3)
+"""
+
+
+def test_gradients_of_few_maps_on_processors_without_avx512() -> None:
+    # There oneDNN's gradient of a strided 1 x 1 kernel on fewer than 8 maps is wrong, or ends the process (issue 6035).
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-500:])

@@ -25,8 +25,9 @@ class SmallResNet(nn.Module):
 
     For 28 × 28 grey images and 24 filters the places are 14², 7², 4² with 24, 48, 96 maps: 174,226 parameters with ten
     outputs. Each stage after the first halves the places and doubles the maps, until 4 × 4 places or three stages;
-    where it does, the shortcut S is a 1 × 1 convolution with batch normalisation, else the identity. Weights are a pure
-    function of the generator; each block's last scale γ starts at zero: the network starts as stem and shortcuts.
+    where it does, the shortcut S is a 1 × 1 convolution of every other place with batch normalisation, else the
+    identity. Weights are a pure function of the generator; each block's last scale γ starts at zero: the network starts
+    as stem and shortcuts.
 
     Input (N, channels, height, width), floating-point or uint8 (then read as x/255); output (N, n_outputs), unbounded.
     Batch normalisation after a convolution without bias makes it indifferent to the scale of the pixels. In evaluation
@@ -156,5 +157,8 @@ def _block(inputs: int, outputs: int, stride: int, generator: Generator | None) 
     )
     shortcut = None
     if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(_conv(inputs, outputs, 1, stride, generator), nn.BatchNorm2d(outputs))
+        # The places are chosen before the convolution, not by its stride: oneDNN's gradient of a strided 1 × 1 kernel
+        # writes past its memory where maps lie channels last and are fewer than a register holds (oneDNN issue 6035).
+        project = [_conv(inputs, outputs, 1, 1, generator), nn.BatchNorm2d(outputs)]
+        shortcut = nn.Sequential(*([nn.AvgPool2d(1, stride)] if stride > 1 else []), *project)
     return nn.Sequential(Residual(branch, shortcut), nn.ReLU())
