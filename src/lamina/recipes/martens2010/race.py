@@ -74,21 +74,51 @@ def _jobs(options: Options, facts: Facts) -> _Jobs:
 
 
 def plan(options: Options, facts: Facts, results: Results) -> Plan:
-    """Name the jobs, problem by problem, so that its pictures are read once.
+    """Name the jobs of the problems asked for, problem by problem and seed by seed: pictures are read once.
 
     Returns:
-        All of them at once.
+        All of them at once; of other problems those that are done.
     """
     jobs = _jobs(options, facts)
     ordered: list[Job] = []
     for problem in facts["problems"]:
-        ordered.append(jobs.components[problem])
-        ordered += [job for (of, _), some in jobs.trainings.items() if of == problem for job in some]
+        trainings = [some for (of, _), some in jobs.trainings.items() if of == problem]
+        wanted = [jobs.components[problem], *(some[seed] for seed in range(options.seeds) for some in trainings)]
+        ordered += [job for job in wanted if options.wants(_row(problem)) or job.key in results]
     return Plan(ordered)
+
+
+ROWS = ("mnist", "curves")
+"""The problems, as ``Options.rows`` has them."""
+
+
+def _row(problem: str) -> str:
+    return "curves" if problem == "curves" else "mnist"  # the bundled digits stand in for MNIST
 
 
 Found = Mapping[str, Sequence[Result]]
 """Results of one problem by optimiser, one a seed."""
+
+
+def gather(options: Options, facts: Facts, results: Results) -> dict[str, Found]:
+    """Gather the results of the seeds that every optimiser has been through.
+
+    Args:
+        options: What was asked for.
+        facts: What was settled.
+        results: Of finished jobs.
+
+    Returns:
+        By problem; one without such a seed is missing.
+    """
+    jobs = _jobs(options, facts)
+    found: dict[str, Found] = {}
+    for problem in facts["problems"]:
+        trainings = {name: some for (of, name), some in jobs.trainings.items() if of == problem}
+        seeds = [seed for seed in range(options.seeds) if results.have([some[seed] for some in trainings.values()])]
+        if seeds and jobs.components[problem].key in results:
+            found[problem] = {name: results.of([some[seed] for seed in seeds]) for name, some in trainings.items()}
+    return found
 
 
 def conclude(options: Options, facts: Facts, results: Results) -> Outcome:
@@ -98,18 +128,15 @@ def conclude(options: Options, facts: Facts, results: Results) -> Outcome:
         What the rerun shows.
     """
     jobs = _jobs(options, facts)
-    found = {
-        problem: {one.name: results.of(jobs.trainings[problem, one.name]) for one in CONTESTANTS}
-        for problem in facts["problems"]
-    }
-    linear = {problem: results[job.key]["rows"] for problem, job in jobs.components.items()}
+    found = gather(options, facts, results)
+    linear = {problem: results[jobs.components[problem].key]["rows"] for problem in found}
     tables = [
         *(_trained(problem, some, linear[problem], facts["seconds"]) for problem, some in found.items()),
-        _reported(facts["problems"]),
+        _reported(list(found)),
         _settings(facts["problems"]),
     ]
     figures = [_figure(problem, some) for problem, some in found.items()]
-    return Outcome(tables, _checks(options, found, linear), figures, [_how(options, facts)])
+    return Outcome(tables, _checks(options, found, linear), figures, [_how(facts, found)])
 
 
 def _figure(problem: str, found: Found) -> Figure:
@@ -117,13 +144,14 @@ def _figure(problem: str, found: Found) -> Figure:
     return Figure(problem, title, lambda canvas: _draw(canvas, found), (9.5, 4.0))
 
 
-def _how(options: Options, facts: Facts) -> str:
+def _how(facts: Facts, found: Mapping[str, Found]) -> str:
+    seeds = ", ".join(f"{PROBLEMS[problem].title} {len(some[REFERENCE])}" for problem, some in found.items())
     return (
-        f"Each training had {facts['seconds']:g} seconds of one core, looking at the loss not counted; {options.seeds} "
-        "seeds, the starting weights (15 a unit, N(0, 1), biases 0) the same for all optimisers; median [least, "
-        "greatest] over seeds. Logistic units, linear code, cross-entropy; no weight decay, no pre-training. How far "
+        f"Each training had {facts['seconds']:g} seconds of one core, looking at the loss not counted. Seeds: {seeds}; "
+        "the starting weights (15 a unit, N(0, 1), biases 0) the same for all optimisers; median [least, greatest] "
+        "over seeds. Logistic units, linear code, cross-entropy; no weight decay, no pre-training. How far "
         "each gets in the time depends on the machine and on what else runs there. Settings were fixed before, after "
-        "a few trials of less than a minute. Figures of the papers come from budgets many times as large."
+        "a few trials of one or two minutes. Figures of the papers come from budgets many times as large."
     )
 
 
@@ -249,4 +277,4 @@ def _draw(canvas: Any, found: Found) -> None:
     left.legend(fontsize="small")
 
 
-recipe = Recipe(plan, conclude, settle)
+recipe = Recipe(plan, conclude, settle, rows=ROWS)
