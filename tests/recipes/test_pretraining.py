@@ -102,14 +102,18 @@ def test_U04_a_depth_starts_with_the_layers_that_all_depths_share(kind: str, spa
         assert again == pytest.approx(found["depths"][str(depth)], rel=1e-5)
 
 
-def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoch() -> None:
+@pytest.mark.parametrize(("name", "rate"), [("adam", 0.02), ("sgd", 0.5)])
+def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoch(name: str, rate: float) -> None:
     parts = load_parts("basic", "digits", (200, 50, 100))
     network = train.logistic([784, 12], 10, 3)
     by_hand = copy.deepcopy(network)
-    optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.02)
+    weights = list(by_hand.parameters())
+    optimizer = (torch.optim.Adam if name == "adam" else torch.optim.SGD)(weights, lr=rate)
     scores = []
     for epoch in range(12):
-        for batch in InMemory(parts.train, 20, seed=3).batches(epoch):
+        for k, batch in enumerate(InMemory(parts.train, 20, seed=3).batches(epoch)):
+            if name == "sgd":
+                optimizer.param_groups[0]["lr"] = rate * (1 - 0.99 * (10 * epoch + k) / 120)
             optimizer.zero_grad()
             nn.functional.cross_entropy(by_hand(batch.inputs), batch.targets).backward()  # type: ignore[arg-type]
             optimizer.step()
@@ -119,7 +123,8 @@ def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoc
                 for part in (parts.valid, parts.test)
             )
         scores.append((valid, epoch + 1, test))
-    found = train.fine_tuned(network, parts, {**TUNE, "rate": 0.02, "epochs": 12, "patience": 99}, 3)
+    optimizer_ = {} if name == "adam" else {"optimizer": name}
+    found = train.fine_tuned(network, parts, {**TUNE, **optimizer_, "rate": rate, "epochs": 12, "patience": 99}, 3)
     valid, epoch, test = min(scores)
     assert (found["valid_error"], found["epoch"], found["test_error"]) == pytest.approx((valid, epoch, test))
     assert found["epochs"] == 12
@@ -167,17 +172,21 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
         assert full["widths"] == [WIDTH] * 3
         for phase in ("pretrain", "tune") if "pretrain" in full else ("tune",):
             assert quick[phase]["epochs"] == full[phase]["epochs"] // 10 >= 1
-            assert 10_000 // full[phase]["batch"] == 1_000 // small[phase]["batch"] == UPDATES
+            if full[phase].get("optimizer") == "sgd":  # its noise is part of the method, so its batches stay
+                assert full[phase]["batch"] == small[phase]["batch"] == quick[phase]["batch"] == 10
+            else:
+                assert 10_000 // full[phase]["batch"] == 1_000 // small[phase]["batch"] == UPDATES
         assert ("pretrain" in full) == (start in train.LEARNERS)
         assert f"rate {full['tune']['rate']:g}" in said(full)
         assert seconds(start, [3], 10_000, quick=True) < seconds(start, [3], 10_000, quick=False)
     on_noise = setting("bg-rand", "denoising", 3, 10_000, quick=False, corruption=0.4)
     assert on_noise["pretrain"]["corruption"] == 0.4
     others = setting("basic", "denoising", 3, 10_000, quick=False)["tune"]
-    assert on_noise["tune"] == others | {"rate": 1e-4}
-    assert setting("rot", "denoising", 3, 10_000, quick=False)["tune"] == others | {"rate": 1e-3}
+    assert "optimizer" not in others and others["batch"] == 100
+    on_turned = setting("rot", "denoising", 3, 10_000, quick=False)["tune"]
+    assert on_noise["tune"] == on_turned and on_turned["optimizer"] == "sgd"
     words = all_said({"SdA": "denoising", "DBN": "rbm"}, ["basic", "rot"], 3, 10_000, quick=False)
-    assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN"]
+    assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN", "DBN on rot"]
     assert words.count(f"at rate {others['rate']:g}, patience") == 2
 
 

@@ -25,6 +25,7 @@ from lamina.nn.mlp import MLP
 from lamina.optim.schedules import linear
 from lamina.recipes.pretraining.sets import SETS, load_parts
 from lamina.recipes.recipe import Result
+from lamina.training.callback import Callback
 from lamina.training.choose import choose_step
 from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation, outputs_of
@@ -45,6 +46,12 @@ LEARNERS: Mapping[str, Callable[[Setting], LayerLearner]] = {
 }
 """How a layer learns from its inputs, by name: CD-1 on drawn inputs, centred where the hidden units are to be sparse;
 tied weights and cross-entropy, without or with masking noise."""
+
+OPTIMIZERS: Mapping[str, tuple[type[Adam] | type[SGD], Callable[[], list[Callback]]]] = {
+    "adam": (Adam, list),
+    "sgd": (SGD, lambda: [LearningRate(linear)]),
+}
+"""What all layers are tuned with, by name, and what makes its rate fall."""
 
 
 def _sgd(setting: Setting) -> Callable[..., Optimizer]:
@@ -176,7 +183,8 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
         network: As it starts; changed in place.
         parts: The set.
         setting: ``epochs`` at most; ``patience``, epochs without a smaller validation error; ``batch``; ``rate`` of
-            Adam.
+            ``optimizer``: ``adam``, as where none is named, or ``sgd``, plain gradient descent, whose rate falls in a
+            straight line to a hundredth.
         seed: Decides the order of the examples, and dropout.
 
     Returns:
@@ -191,8 +199,9 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
     stream = InMemory(parts.train, setting["batch"], seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
-        step = choose_step(network, Supervised(likelihood), partial(Adam, lr=setting["rate"], fused=True))
-        history = fit(step, stream, max_epochs=setting["epochs"], callbacks=[watched, stopping])
+        optimizer, falling = OPTIMIZERS[setting.get("optimizer", "adam")]
+        step = choose_step(network, Supervised(likelihood), partial(optimizer, lr=setting["rate"], fused=True))
+        history = fit(step, stream, max_epochs=setting["epochs"], callbacks=[watched, stopping, *falling()])
     return {
         "valid_error": stopping.best_value,
         "test_error": error(outputs_of(network, parts.test.inputs), parts.test.targets).item(),
