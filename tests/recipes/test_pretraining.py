@@ -183,10 +183,11 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
     assert on_noise["pretrain"]["corruption"] == 0.4
     others = setting("basic", "denoising", 3, 10_000, quick=False)["tune"]
     assert "optimizer" not in others and others["batch"] == 100
-    on_turned = setting("rot", "denoising", 3, 10_000, quick=False)["tune"]
+    on_turned = setting("rot", "autoencoder", 3, 10_000, quick=False)["tune"]
     assert on_noise["tune"] == on_turned and on_turned["optimizer"] == "sgd"
+    assert setting("rot", "denoising", 3, 10_000, quick=False)["tune"] == others | {"rate": 1e-3}
     words = all_said({"SdA": "denoising", "DBN": "rbm"}, ["basic", "rot"], 3, 10_000, quick=False)
-    assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN", "DBN on rot"]
+    assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN"]
     assert words.count(f"at rate {others['rate']:g}, patience") == 2
 
 

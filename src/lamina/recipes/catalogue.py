@@ -91,7 +91,7 @@ ENTRIES = (
         "Salakhutdinov 2006",
         "lamina.recipes.martens2010",
         2,
-        330.0,
+        395.0,
     ),
     Entry(
         "hinton2006",

@@ -39,7 +39,7 @@ ELSEWHERE: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "autoencoder": {"pretrain": {"epochs": 30, "rate": 0.1, "momentum": 0.0}, "tune": _DESCENT},
         "denoising": {"tune": _DESCENT},
     },
-    "rot": {"rbm": {"tune": _DESCENT}, "autoencoder": {"tune": _DESCENT}, "denoising": {"tune": _DESCENT}},
+    "rot": {"autoencoder": {"tune": _DESCENT}, "denoising": {"tune": {"rate": 0.001}}},
 }
 """What is otherwise on a set, by kind of start."""
 
