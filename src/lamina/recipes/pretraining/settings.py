@@ -2,7 +2,8 @@
 
 The references choose among some hundred settings a cell; here each kind of start has one for all sets, but for
 turned digits and those on a background of noise. There Adam fits the training set within few epochs and stops, while
-plain descent in small batches at a large rate, the references' own way, finds networks that err less.
+plain descent in small batches at a large rate, the references' own way, finds networks that err less; denoising
+autoencoders of turned digits do as well by Adam at a larger rate.
 """
 
 from __future__ import annotations
