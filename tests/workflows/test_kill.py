@@ -33,6 +33,6 @@ def laboratory(place: Path, kills: int, *settings: str) -> dict[str, object]:
     ],
 )
 def test_killed_fit_resumes_to_the_same_bits(settings: list[str], tmp_path: Path) -> None:
-    found = laboratory(tmp_path, 4, *settings)
+    found = laboratory(tmp_path, 6, *settings)
     assert found["lost"] == [], found["stderr"]
     assert int(found["kills"]) >= 3  # type: ignore[call-overload]

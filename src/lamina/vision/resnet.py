@@ -159,6 +159,6 @@ def _block(inputs: int, outputs: int, stride: int, generator: Generator | None) 
     if stride != 1 or inputs != outputs:
         # The places are chosen before the convolution, not by its stride: oneDNN's gradient of a strided 1 × 1 kernel
         # writes past its memory where maps lie channels last and are fewer than a register holds (oneDNN issue 6035).
-        project = [_conv(inputs, outputs, 1, 1, generator), nn.BatchNorm2d(outputs)]
-        shortcut = nn.Sequential(*([nn.AvgPool2d(1, stride)] if stride > 1 else []), *project)
+        project = _conv(inputs, outputs, 1, 1, generator)
+        shortcut = nn.Sequential(nn.AvgPool2d(1, stride), project, nn.BatchNorm2d(outputs))
     return nn.Sequential(Residual(branch, shortcut), nn.ReLU())

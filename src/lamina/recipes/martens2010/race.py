@@ -264,7 +264,7 @@ def _claims(title: str, found: Found, by_components: float) -> list[Check]:
 
 def _draw(canvas: Any, found: Found) -> None:
     left, right = canvas.subplots(1, 2, sharey=True)
-    for one, colour in zip(CONTESTANTS, _COLOURS, strict=False):
+    for one, colour in zip(CONTESTANTS, _COLOURS, strict=True):
         for number, each in enumerate(found[one.name]):
             rows = [row for row in each["curve"] if row[2] is not None]
             above = [row[2] - each["least"] for row in rows]

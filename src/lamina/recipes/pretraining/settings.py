@@ -1,9 +1,9 @@
 """Settings, fixed beforehand by validation error in pilot runs, and what the smaller form makes of them.
 
 The references choose among some hundred settings a cell; here each kind of start has one for all sets, but for
-turned digits and those on a background of noise. There Adam fits the training set within few epochs and stops, while
-plain descent in small batches at a large rate, the references' own way, finds networks that err less; denoising
-autoencoders of turned digits do as well by Adam at a larger rate.
+turned digits and those on a background of noise. There plain descent in small batches at a large rate finds networks
+that err less than those at which Adam's validation error stops falling; denoising autoencoders of turned digits do as
+well by Adam at a larger rate.
 """
 
 from __future__ import annotations
