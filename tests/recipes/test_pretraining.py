@@ -178,7 +178,9 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
                 assert 10_000 // full[phase]["batch"] == 1_000 // small[phase]["batch"] == UPDATES
         assert ("pretrain" in full) == (start in train.LEARNERS)
         assert f"rate {full['tune']['rate']:g}" in said(full)
-        assert seconds(start, [3], 10_000, quick=True) < seconds(start, [3], 10_000, quick=False)
+        assert seconds("rot", start, [3], 10_000, quick=True) < seconds("rot", start, [3], 10_000, quick=False)
+    by_descent, by_adam = (seconds(name, "autoencoder", [3], 10_000, quick=False) for name in ("rot", "basic"))
+    assert by_descent > 1.5 * by_adam  # ten times the updates, and the weights go through memory in each
     on_noise = setting("bg-rand", "denoising", 3, 10_000, quick=False, corruption=0.4)
     assert on_noise["pretrain"]["corruption"] == 0.4
     others = setting("basic", "denoising", 3, 10_000, quick=False)["tune"]

@@ -72,7 +72,7 @@ def job(name: str, start: Start, seed: int, options: Options, facts: Facts) -> J
         "setting": setting(name, start.name, max(DEPTHS), train, quick=options.quick),
         "seed": seed,
     }
-    cost = seconds(start.name, DEPTHS, train, quick=options.quick)
+    cost = seconds(name, start.name, DEPTHS, train, quick=options.quick)
     return Job(networks, arguments, cost, {"data_dir": options.data_dir})
 
 

@@ -118,18 +118,28 @@ def all_said(starts: Mapping[str, str], sets: Sequence[str], depth: int, train: 
     return "; ".join(parts)
 
 
-def seconds(start: str, depths: Sequence[int], train: int, *, quick: bool) -> float:
-    """Return about how many processor seconds the networks of these depths take, on a core of 80 GFLOP/s.
+def seconds(name: str, start: str, depths: Sequence[int], train: int, *, quick: bool) -> float:
+    """Return about how many processor seconds the networks of these depths take, on a core of 80 GFLOP/s and 10 GB/s.
 
     Args:
+        name: Of the set.
         start: As for ``networks``.
         depths: As there.
         train: Training examples.
         quick: The smaller form.
     """
-    at = setting("", start, max(depths), train, quick=quick)
+    at = setting(name, start, max(depths), train, quick=quick)
     weights = [WIDTH * (784 + WIDTH * (depth - 1)) for depth in depths]
-    taught = at["pretrain"]["epochs"] * 10 * max(weights) if "pretrain" in at else 0
-    tuned = 0.4 * at["tune"]["epochs"] * 6 * sum(weights)  # early stopping leaves out some epochs
-    small = 1.0 if train >= 100 * UPDATES else 2.0  # batches are, and their products slower
-    return float(small * train * (taught + tuned) / 80e9 + 5.0)
+    tuned = at["tune"]
+    share = 1.0 if tuned["patience"] >= tuned["epochs"] else 0.4  # early stopping leaves out some epochs
+    taken = share * _phase_seconds(tuned, train, 6 * sum(weights), sum(weights))
+    if "pretrain" in at:
+        taken += _phase_seconds(at["pretrain"], train, 10 * max(weights), max(weights))
+    return taken + 5.0
+
+
+def _phase_seconds(phase: Mapping[str, Any], train: int, flops: int, weights: int) -> float:
+    """Return the seconds of all updates: ``flops`` an example; the weights go through memory six times an update."""
+    batch = phase["batch"]
+    update = batch * flops / 80e9 + 6 * 4 * weights / 10e9
+    return float(phase["epochs"] * train / batch * update)

@@ -74,7 +74,7 @@ def jobs(name: str, method: Method, options: Options, facts: Facts) -> list[Job]
         "depths": [DEPTH],
         "setting": setting(name, method.start, DEPTH, sizes[0], quick=options.quick, corruption=corruption),
     }
-    cost = seconds(method.start, [DEPTH], sizes[0], quick=options.quick)
+    cost = seconds(name, method.start, [DEPTH], sizes[0], quick=options.quick)
     return [Job(networks, {**about, "seed": seed}, cost, place) for seed in range(options.seeds)]
 
 
