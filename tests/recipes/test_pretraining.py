@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -102,18 +103,43 @@ def test_U04_a_depth_starts_with_the_layers_that_all_depths_share(kind: str, spa
         assert again == pytest.approx(found["depths"][str(depth)], rel=1e-5)
 
 
-@pytest.mark.parametrize(("name", "rate"), [("adam", 0.02), ("sgd", 0.5)])
-def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoch(name: str, rate: float) -> None:
+def test_only_the_first_machine_decays() -> None:
+    inputs = load_parts("basic", "digits", (200, 50, 100)).train.inputs
+    found, without, by_hand = (train.logistic([784, 12, 10], 10, 0) for _ in range(3))
+    train.pretrained(found, Batch(inputs), "rbm", {**PRETRAIN, "first_decay": 0.5}, 0)
+    train.pretrained(without, Batch(inputs), "rbm", PRETRAIN, 0)
+    machine = RBMLayer(0.05, momentum=0.5, sparsity=0.2, centred=True, draw_data=True)
+    generator = torch.Generator().manual_seed(0)
+    falling = [LearningRate(lambda progress: 1 - 0.99 * progress)]
+    for rest, teacher in ((by_hand, replace(machine, weight_decay=0.5)), (by_hand[2:], machine)):
+        with torch.no_grad():
+            seen = inputs if rest is by_hand else by_hand[:2](inputs)
+        stream = InMemory(Batch(seen), 20)
+        pretrain_greedy(rest, stream, teacher, epochs=2, layers=1, callbacks=lambda _: falling, generator=generator)
+    for name, weight in by_hand.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], weight)
+    assert found.linear1.weight.norm() < 0.9 * without.linear1.weight.norm()
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "first"),
+    [("adam", 0.02, None), ("adam", 0.02, 0.1), ("adam-falling", 0.05, 0.1), ("sgd", 0.5, None), ("sgd", 0.5, 0.2)],
+)
+def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoch(
+    name: str, rate: float, first: float | None
+) -> None:
     parts = load_parts("basic", "digits", (200, 50, 100))
     network = train.logistic([784, 12], 10, 3)
     by_hand = copy.deepcopy(network)
     weights = list(by_hand.parameters())
-    optimizer = (torch.optim.Adam if name == "adam" else torch.optim.SGD)(weights, lr=rate)
+    rates = [rate * (first or 1.0)] * 2 + [rate] * 2
+    groups = [{"params": [weight], "lr": own} for weight, own in zip(weights, rates, strict=True)]
+    optimizer = (torch.optim.SGD if name == "sgd" else torch.optim.Adam)(groups)
     scores = []
     for epoch in range(12):
         for k, batch in enumerate(InMemory(parts.train, 20, seed=3).batches(epoch)):
-            if name == "sgd":
-                optimizer.param_groups[0]["lr"] = rate * (1 - 0.99 * (10 * epoch + k) / 120)
+            for group, own in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = own if name == "adam" else own * (1 - 0.99 * (10 * epoch + k) / 120)
             optimizer.zero_grad()
             nn.functional.cross_entropy(by_hand(batch.inputs), batch.targets).backward()  # type: ignore[arg-type]
             optimizer.step()
@@ -123,8 +149,8 @@ def test_U04_fine_tuning_is_gradient_descent_written_out_and_takes_the_best_epoc
                 for part in (parts.valid, parts.test)
             )
         scores.append((valid, epoch + 1, test))
-    optimizer_ = {} if name == "adam" else {"optimizer": name}
-    found = train.fine_tuned(network, parts, {**TUNE, **optimizer_, "rate": rate, "epochs": 12, "patience": 99}, 3)
+    named = {**({} if name == "adam" else {"optimizer": name}), **({} if first is None else {"first": first})}
+    found = train.fine_tuned(network, parts, {**TUNE, **named, "rate": rate, "epochs": 12, "patience": 99}, 3)
     valid, epoch, test = min(scores)
     assert (found["valid_error"], found["epoch"], found["test_error"]) == pytest.approx((valid, epoch, test))
     assert found["epochs"] == 12
@@ -188,6 +214,12 @@ def test_settings_are_a_tenth_of_the_epochs_in_the_quick_form_and_have_as_many_u
     on_turned = setting("rot", "autoencoder", 3, 10_000, quick=False)["tune"]
     assert on_noise["tune"] == on_turned and on_turned["optimizer"] == "sgd"
     assert setting("rot", "denoising", 3, 10_000, quick=False)["tune"] == others | {"rate": 1e-3}
+    machines = setting("bg-rand", "rbm", 3, 10_000, quick=False)
+    assert machines["tune"]["optimizer"] == "adam-falling" and machines["tune"]["batch"] == 100
+    assert said(machines).endswith(
+        ", weight decay 0.001 in the first layer, then Adam, 30 epochs at rate 0.008, the first layer at 0.025 of it, "
+        "both falling to a hundredth, the epoch with the least validation error kept"
+    )
     words = all_said({"SdA": "denoising", "DBN": "rbm"}, ["basic", "rot"], 3, 10_000, quick=False)
     assert [part.split(":")[0] for part in words.split("; ")] == ["SdA", "SdA on rot", "DBN"]
     assert words.count(f"at rate {others['rate']:g}, patience") == 2

@@ -6,6 +6,7 @@ The stack of a depth is the beginning of that of a greater depth, so depths shar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from lamina.autoencoders.autoencoder_layer import AutoencoderLayer
 from lamina.autoencoders.corruption import Masking
 from lamina.data.batch import Batch
 from lamina.data.generated.parts import Parts
-from lamina.data.stream import InMemory
+from lamina.data.stream import InMemory, Stream
 from lamina.energy.rbm_layer import RBMLayer
 from lamina.initialisers import initialise
 from lamina.likelihoods.categorical import Categorical
@@ -31,16 +32,43 @@ from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation, outputs_of
 from lamina.training.fit import fit
 from lamina.training.greedy import LayerLearner, pretrain_greedy
+from lamina.training.hidden_layers import HiddenLayer
 from lamina.training.learning_rate import LearningRate
 from lamina.training.objective import Supervised
+from lamina.training.step import Step
+from lamina.training.transfer import learning_rate_groups
 
 Setting = Mapping[str, Any]
 """What a phase of training is given, in JSON's types."""
 
+
+@dataclass(frozen=True, slots=True)
+class _FirstElse:
+    """A ``LayerLearner``: the first layer learns in one way, the others in another."""
+
+    first: LayerLearner
+    others: LayerLearner
+
+    def step(self, layer: HiddenLayer, inputs: Stream, generator: Generator) -> Step:
+        """Return the step of the layer's own way."""
+        return self._of(layer).step(layer, inputs, generator)
+
+    def adopt(self, model: nn.Module, layer: HiddenLayer) -> None:
+        """Give the layer what the model has learnt, in the layer's own way."""
+        self._of(layer).adopt(model, layer)
+
+    def _of(self, layer: HiddenLayer) -> LayerLearner:
+        return self.first if layer.number == 1 else self.others
+
+
+def _machines(setting: Setting) -> LayerLearner:
+    sparse, centred = setting["sparsity"], setting["sparsity"] is not None
+    machine = RBMLayer(setting["rate"], momentum=setting["momentum"], sparsity=sparse, centred=centred, draw_data=True)
+    return _FirstElse(replace(machine, weight_decay=setting.get("first_decay", 0.0)), machine)
+
+
 LEARNERS: Mapping[str, Callable[[Setting], LayerLearner]] = {
-    "rbm": lambda s: RBMLayer(
-        s["rate"], momentum=s["momentum"], sparsity=s["sparsity"], centred=s["sparsity"] is not None, draw_data=True
-    ),
+    "rbm": _machines,
     "autoencoder": lambda s: AutoencoderLayer(s["rate"], optimizer=_sgd(s)),
     "denoising": lambda s: AutoencoderLayer(s["rate"], corruption=Masking(s["corruption"]), optimizer=_sgd(s)),
 }
@@ -49,6 +77,7 @@ tied weights and cross-entropy, without or with masking noise."""
 
 OPTIMIZERS: Mapping[str, tuple[type[Adam] | type[SGD], Callable[[], list[Callback]]]] = {
     "adam": (Adam, list),
+    "adam-falling": (Adam, lambda: [LearningRate(linear)]),
     "sgd": (SGD, lambda: [LearningRate(linear)]),
 }
 """What all layers are tuned with, by name, and what makes its rate fall."""
@@ -157,7 +186,7 @@ def pretrained(network: nn.Sequential, train: Batch, kind: str, setting: Setting
         train: Examples; targets are not looked at.
         kind: Of ``LEARNERS``.
         setting: ``epochs``, ``rate``, which falls to a hundredth, ``momentum``, ``batch``; ``sparsity`` for machines,
-            ``corruption`` for denoising.
+            ``first_decay``, weight decay of the first of them, 0 if not named; ``corruption`` for denoising.
         seed: Decides the order of the examples and what is drawn.
 
     Returns:
@@ -183,8 +212,9 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
         network: As it starts; changed in place.
         parts: The set.
         setting: ``epochs`` at most; ``patience``, epochs without a smaller validation error; ``batch``; ``rate`` of
-            ``optimizer``: ``adam``, as where none is named, or ``sgd``, plain gradient descent, whose rate falls in a
-            straight line to a hundredth.
+            ``optimizer``: ``adam``, as where none is named; ``adam-falling`` or ``sgd``, plain gradient descent, whose
+            rates fall in a straight line to a hundredth; ``first``, the first layer's share of the rate, 1 if not
+            named.
         seed: Decides the order of the examples, and dropout.
 
     Returns:
@@ -200,7 +230,9 @@ def fine_tuned(network: nn.Sequential, parts: Parts, setting: Setting, seed: int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
         optimizer, falling = OPTIMIZERS[setting.get("optimizer", "adam")]
-        step = choose_step(network, Supervised(likelihood), partial(optimizer, lr=setting["rate"], fused=True))
+        shares = {"linear1": setting["first"]} if "first" in setting else {}
+        groups = learning_rate_groups(network, setting["rate"], shares)
+        step = choose_step(network, Supervised(likelihood), lambda _: optimizer(groups, fused=True))
         history = fit(step, stream, max_epochs=setting["epochs"], callbacks=[watched, stopping, *falling()])
     return {
         "valid_error": stopping.best_value,
