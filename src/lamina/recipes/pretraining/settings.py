@@ -35,11 +35,17 @@ _TUNE: Mapping[str, Mapping[str, Any]] = {
 
 _DESCENT: Mapping[str, Any] = {"optimizer": "sgd", "epochs": 40, "patience": 40, "rate": 0.5, "batch": 10}
 
-_FIRST_SLOW: Mapping[str, Any] = {"optimizer": "adam-falling", "epochs": 30, "patience": 30, "rate": 0.008, "first": 0.025}
+_SLOW_FIRST: Mapping[str, Any] = {
+    "optimizer": "adam-falling",
+    "epochs": 30,
+    "patience": 30,
+    "rate": 0.008,
+    "first": 0.025,
+}
 
 ELSEWHERE: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "bg-rand": {
-        "rbm": {"pretrain": {"first_decay": 0.001}, "tune": _FIRST_SLOW},
+        "rbm": {"pretrain": {"first_decay": 0.001}, "tune": _SLOW_FIRST},
         "autoencoder": {"pretrain": {"epochs": 30, "rate": 0.1, "momentum": 0.0}, "tune": _DESCENT},
         "denoising": {"tune": _DESCENT},
     },
