@@ -8,18 +8,14 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Generator, nn
 from torch.optim import SGD, Optimizer
 
 from lamina.autoencoders.autoencoder_layer import AutoencoderLayer
 from lamina.autoencoders.corruption import Corruption, GaussianCorruption, Masking, SaltAndPepper
-from lamina.data.stream import Stream
 from lamina.energy.rbm_layer import RBMLayer
 from lamina.errors import ConfigError, nearest, shown
 from lamina.io.option_lines import options_of, read_options
-from lamina.training.greedy import LayerLearner, Passing
-from lamina.training.hidden_layers import HiddenLayer
-from lamina.training.step import Step
+from lamina.training.greedy import ByPlace, LayerLearner, Passing
 
 Inputs = Literal["bernoulli", "gaussian"]
 _Noise = Literal["masking", "salt-and-pepper", "gaussian"]
@@ -148,7 +144,7 @@ def _autoencoder(
     make: Callable[..., Optimizer] = torch.optim.Adam if optimizer == "adam" else partial(SGD, momentum=momentum)
     usual = _ADAM_RATE if optimizer == "adam" else _SGD_RATE
     others = AutoencoderLayer(usual if rate is None else rate, corruption=corruption, tied=tied, optimizer=make)
-    return _ByPlace(replace(others, likelihood=inputs), others)
+    return ByPlace(replace(others, likelihood=inputs), others)
 
 
 def _denoising(
@@ -196,19 +192,3 @@ _METHODS = {
     "denoising": _Method(_denoising, (_schedule, _denoising), 10, "denoising autoencoder"),
     "discriminative": _Method(_discriminative, (_discriminative,), 1, "network grown by a layer"),
 }
-
-
-@dataclass(frozen=True)
-class _ByPlace:
-    # One learner for the first layer, whose inputs are the data, another for those that see units.
-    first: LayerLearner
-    others: LayerLearner
-
-    def step(self, layer: HiddenLayer, inputs: Stream, generator: Generator) -> Step:
-        return self._of(layer).step(layer, inputs, generator)
-
-    def adopt(self, model: nn.Module, layer: HiddenLayer) -> None:
-        self._of(layer).adopt(model, layer)
-
-    def _of(self, layer: HiddenLayer) -> LayerLearner:
-        return self.first if layer.number == 1 else self.others

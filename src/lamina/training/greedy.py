@@ -44,6 +44,25 @@ class LayerLearner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ByPlace:
+    """A ``LayerLearner``: the first layer, which sees the data, learns in one way, the others in another."""
+
+    first: LayerLearner
+    others: LayerLearner
+
+    def step(self, layer: HiddenLayer, inputs: Stream, generator: Generator) -> Step:
+        """Return the step of the layer's own learner."""
+        return self._of(layer).step(layer, inputs, generator)
+
+    def adopt(self, model: nn.Module, layer: HiddenLayer) -> None:
+        """Give the layer what the model has learnt, as its own learner does."""
+        self._of(layer).adopt(model, layer)
+
+    def _of(self, layer: HiddenLayer) -> LayerLearner:
+        return self.first if layer.number == 1 else self.others
+
+
+@dataclass(frozen=True, slots=True)
 class GreedyLayer:
     """What became of one hidden layer.
 

@@ -6,7 +6,7 @@ The stack of a depth is the beginning of that of a greater depth, so depths shar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from lamina.autoencoders.autoencoder_layer import AutoencoderLayer
 from lamina.autoencoders.corruption import Masking
 from lamina.data.batch import Batch
 from lamina.data.generated.parts import Parts
-from lamina.data.stream import InMemory, Stream
+from lamina.data.stream import InMemory
 from lamina.energy.rbm_layer import RBMLayer
 from lamina.initialisers import initialise
 from lamina.likelihoods.categorical import Categorical
@@ -31,40 +31,19 @@ from lamina.training.choose import choose_step
 from lamina.training.early_stopping import EarlyStopping
 from lamina.training.evaluation import Validation, outputs_of
 from lamina.training.fit import fit
-from lamina.training.greedy import LayerLearner, pretrain_greedy
-from lamina.training.hidden_layers import HiddenLayer
+from lamina.training.greedy import ByPlace, LayerLearner, pretrain_greedy
 from lamina.training.learning_rate import LearningRate
 from lamina.training.objective import Supervised
-from lamina.training.step import Step
 from lamina.training.transfer import learning_rate_groups
 
 Setting = Mapping[str, Any]
 """What a phase of training is given, in JSON's types."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FirstElse:
-    """A ``LayerLearner``: the first layer learns in one way, the others in another."""
-
-    first: LayerLearner
-    others: LayerLearner
-
-    def step(self, layer: HiddenLayer, inputs: Stream, generator: Generator) -> Step:
-        """Return the step of the layer's own way."""
-        return self._of(layer).step(layer, inputs, generator)
-
-    def adopt(self, model: nn.Module, layer: HiddenLayer) -> None:
-        """Give the layer what the model has learnt, in the layer's own way."""
-        self._of(layer).adopt(model, layer)
-
-    def _of(self, layer: HiddenLayer) -> LayerLearner:
-        return self.first if layer.number == 1 else self.others
-
-
 def _machines(setting: Setting) -> LayerLearner:
     sparse, centred = setting["sparsity"], setting["sparsity"] is not None
     machine = RBMLayer(setting["rate"], momentum=setting["momentum"], sparsity=sparse, centred=centred, draw_data=True)
-    return _FirstElse(replace(machine, weight_decay=setting.get("first_decay", 0.0)), machine)
+    return ByPlace(replace(machine, weight_decay=setting.get("first_decay", 0.0)), machine)
 
 
 LEARNERS: Mapping[str, Callable[[Setting], LayerLearner]] = {
